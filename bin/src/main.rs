@@ -1,0 +1,2 @@
+//! lastdrop.
+fn main() {}

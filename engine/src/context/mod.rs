@@ -1,0 +1,5 @@
+//! From a spelling to a context: the identity of a series.
+
+mod intern;
+
+pub use intern::Tag;

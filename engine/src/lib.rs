@@ -1,0 +1,20 @@
+//! The engine of lastdrop: from bytes in a packet ring to closed buckets, with a proof that none is
+//! left behind. No socket, no file, no thread and no clock of its own: time comes in as a value.
+//!
+//! ```text
+//!  receiver ── PacketProducer ══ packet ring ══▶ Worker ══ bucket ring ══▶ Merge ──▶ series, sketches
+//!              datagrams, marks                  message, context, bucket   closed buckets of all workers
+//!                   │                               │                           │
+//!                   └ producer epoch                └ applied epoch             └ merged epoch
+//! ```
+//!
+//! The modules stand in the order of the data: each may use those above it, none those below.
+
+pub mod limits;
+pub mod time;
+
+pub mod context;
+pub mod frame;
+pub mod message;
+pub mod series;
+pub mod sketch;

@@ -1,0 +1,205 @@
+//! What leaves the engine: series, sketches, events and service checks as plain data.
+//!
+//! Series and sketches are borrowed views, so that a flush of 100,000 contexts copies no string;
+//! events and checks are rare and owned.
+
+use crate::context::Tag;
+use crate::limits::SLOT_S;
+
+/// How the intake reads the values of a series; the numbers are those of the v2 and v3 payloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SeriesKind {
+    /// A count over the interval. DogStatsD counters are sent as [`SeriesKind::Rate`].
+    Count = 1,
+    /// A value per second; the intake multiplies it with the interval.
+    Rate = 2,
+    /// The last value.
+    Gauge = 3,
+}
+
+/// One value at one time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Seconds since 1970.
+    pub second: u64,
+    /// The value; finite.
+    pub value: f64,
+}
+
+/// Where a series comes from, in the intake's numbers (product, category, service).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// 10 is the agent, 1 is serverless.
+    pub product: u32,
+    /// 10 is DogStatsD; 35 to 38 and 71 are the serverless platforms.
+    pub category: u32,
+    /// 472 custom, 473 enhanced, 474 runtime; 0 none.
+    pub service: u32,
+}
+
+impl Origin {
+    /// DogStatsD on a host or platform that is not recognised.
+    pub const DOGSTATSD: Self = Self { product: 10, category: 10, service: 0 };
+}
+
+/// The tags of a series in two parts: the context's own (sorted, without duplicates) and those that
+/// the configuration puts on everything (sorted, without duplicates, disjoint from the first part).
+#[derive(Clone, Copy, Debug)]
+pub struct Tags<'a> {
+    /// The context's own tags.
+    pub own: &'a [Tag],
+    /// The tags put on everything.
+    pub global: &'a [Tag],
+}
+
+impl<'a> Tags<'a> {
+    /// Own tags first, then the global ones.
+    pub fn iter(self) -> impl Iterator<Item = &'a str> {
+        self.own.iter().chain(self.global).map(Tag::as_str)
+    }
+
+    /// How many tags both parts hold.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.own.len() + self.global.len()
+    }
+
+    /// True if there is no tag at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.global.is_empty()
+    }
+}
+
+/// One series: a context's values over one or more slots.
+#[derive(Clone, Copy, Debug)]
+pub struct Series<'a> {
+    /// Metric name with its suffix, if it is a histogram's (`request.time.95percentile`).
+    pub name: &'a str,
+    /// Host; empty where none is to be named.
+    pub host: &'a str,
+    /// Tags as they will be sent, save `device:` and `dd.internal.resource:` tags, which the
+    /// payload lifts into fields of their own.
+    pub tags: Tags<'a>,
+    /// How the values are read.
+    pub kind: SeriesKind,
+    /// Points in ascending order of time, at least one.
+    pub points: &'a [Point],
+    /// Seconds that one point covers: [`SLOT_S`], or 0 for a sample sent as it came.
+    pub interval_s: u64,
+    /// Unit of the values (`millisecond`), or empty.
+    pub unit: &'a str,
+    /// Where the series comes from.
+    pub origin: Origin,
+}
+
+impl Series<'_> {
+    /// Interval of a series made of buckets.
+    pub const INTERVAL_S: u64 = SLOT_S;
+}
+
+/// Summary of a sketch, kept apart from its bins.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// Number of values, weighted by the truncated inverse of their sample rate.
+    pub count: u64,
+    /// Smallest value.
+    pub min: f64,
+    /// Largest value.
+    pub max: f64,
+    /// Running mean; its bits differ from `sum / count`.
+    pub avg: f64,
+    /// Sum of the values, each weighted by the untruncated inverse of its sample rate.
+    pub sum: f64,
+}
+
+/// One bin of a sketch: how many values share a key. A key may repeat after an overflow of its
+/// count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bin {
+    /// Logarithmic key of the values.
+    pub key: i16,
+    /// Number of values, at least 1.
+    pub count: u16,
+}
+
+/// One sketch at one time.
+#[derive(Clone, Copy, Debug)]
+pub struct SketchPoint<'a> {
+    /// Seconds since 1970.
+    pub second: u64,
+    /// Count, extremes, mean and sum.
+    pub summary: Summary,
+    /// Bins in ascending order of key, at least one.
+    pub bins: &'a [Bin],
+}
+
+/// One distribution: a context's sketches over one or more slots.
+#[derive(Clone, Copy, Debug)]
+pub struct SketchSeries<'a> {
+    /// Metric name.
+    pub name: &'a str,
+    /// Host; empty where none is to be named.
+    pub host: &'a str,
+    /// Tags as they will be sent.
+    pub tags: Tags<'a>,
+    /// Sketches in ascending order of time, at least one.
+    pub points: &'a [SketchPoint<'a>],
+    /// Where the sketches come from.
+    pub origin: Origin,
+}
+
+/// One event, enriched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Title, not empty.
+    pub title: String,
+    /// Text, may be empty.
+    pub text: String,
+    /// Seconds since 1970.
+    pub second: i64,
+    /// `normal` or `low`.
+    pub priority: &'static str,
+    /// `error`, `warning`, `info` or `success`.
+    pub alert_type: &'static str,
+    /// Host, may be empty.
+    pub host: String,
+    /// Aggregation key, may be empty.
+    pub aggregation_key: String,
+    /// Source type name, may be empty.
+    pub source_type_name: String,
+    /// Tags: sorted, without duplicates.
+    pub tags: Vec<Tag>,
+}
+
+/// State of a service check; the numbers are the protocol's and the intake's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CheckStatus {
+    /// All is well.
+    Ok = 0,
+    /// Worth a look.
+    Warning = 1,
+    /// Broken.
+    Critical = 2,
+    /// Not known.
+    Unknown = 3,
+}
+
+/// One service check, enriched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceCheck {
+    /// Name of the check, not empty.
+    pub name: String,
+    /// Its state.
+    pub status: CheckStatus,
+    /// Seconds since 1970.
+    pub second: i64,
+    /// Host, may be empty.
+    pub host: String,
+    /// Message, may be empty.
+    pub message: String,
+    /// Tags: sorted, without duplicates.
+    pub tags: Vec<Tag>,
+}

@@ -1,0 +1,12 @@
+//! The transport of lastdrop: everything that touches a descriptor, from the listening sockets to
+//! the connections to the intake.
+//!
+//! The modules stand in the order of the data: each may use those above it, none those below.
+
+pub mod forward;
+pub mod http;
+pub mod limits;
+pub mod listen;
+pub mod net;
+pub mod payload;
+pub mod sys;
