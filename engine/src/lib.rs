@@ -14,6 +14,7 @@ pub mod limits;
 pub mod time;
 
 pub mod context;
+pub mod datagram;
 pub mod frame;
 pub mod message;
 pub mod series;

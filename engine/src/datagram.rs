@@ -1,0 +1,28 @@
+//! A datagram as it stands in the packet ring: its bytes, its arrival stamp and where it came from.
+
+/// The kind of socket a datagram came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Transport {
+    /// UDP, over IPv4 or IPv6.
+    Udp = 0,
+    /// Unix datagram socket.
+    UnixDatagram = 1,
+    /// Unix stream socket with length-prefixed frames.
+    UnixStream = 2,
+}
+
+impl Transport {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Udp, Self::UnixDatagram, Self::UnixStream];
+
+    /// The name used in the receipt and the status.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::UnixDatagram => "unix_datagram",
+            Self::UnixStream => "unix_stream",
+        }
+    }
+}
