@@ -6,3 +6,32 @@ pub const SLOT_S: u64 = 10;
 /// Default longest datagram and stream frame in bytes (`dogstatsd_buffer_size`): what clients of
 /// unix sockets pack to.
 pub const DATAGRAM_BYTES_DEFAULT: usize = 8192;
+
+/// Default size of a packet ring in bytes, one per worker: some 10,000 small datagrams, 25 ms of a
+/// receiver at full speed. Memory is touched only as far as the ring was ever filled.
+pub const PACKET_RING_BYTES_DEFAULT: usize = 1 << 20;
+
+/// Smallest packet ring in bytes: the largest batch of one `recvmmsg` has to fit with room to
+/// spare.
+pub const PACKET_RING_BYTES_MIN: usize = 1 << 16;
+
+/// Bytes of a worker's turn: after that many it frees the ring's space and publishes its epoch, so
+/// that a receiver with a full ring waits for a quarter of it at most.
+pub const TURN_BYTES_MAX: usize = 1 << 18;
+
+/// Handovers that a bucket ring holds; a worker with a full one keeps the rest and tries again.
+pub const BUCKET_RING_LEN: usize = 256;
+
+/// Empty buckets that a return ring holds; what doesn't fit is freed.
+pub const RETURN_RING_LEN: usize = 4;
+
+/// Default bound of the memory that contexts may take in one worker, in bytes: about 250,000
+/// contexts with short tags. A sample of a new context beyond it is refused and counted.
+pub const CONTEXT_BYTES_DEFAULT: usize = 64 << 20;
+
+/// What one context costs besides its strings and tags, in bytes: slot, spelling, identity, the
+/// shared record, three allocations and an entry in two buckets.
+pub const CONTEXT_BYTES_FIXED: usize = 288;
+
+/// What one interned tag costs besides its text, in bytes.
+pub const TAG_BYTES_FIXED: usize = 48;

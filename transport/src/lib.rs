@@ -3,6 +3,7 @@
 //!
 //! The modules stand in the order of the data: each may use those above it, none those below.
 
+pub mod clock;
 pub mod forward;
 pub mod http;
 pub mod limits;
