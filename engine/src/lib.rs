@@ -22,6 +22,8 @@ pub mod wake;
 pub mod frame;
 pub mod message;
 
+pub mod ledger;
+
 pub mod context;
 pub mod sketch;
 
