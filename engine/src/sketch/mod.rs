@@ -9,6 +9,8 @@ mod interpolate;
 mod keys;
 mod merge;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 pub use keys::{BIAS, GAMMA, KEY_INFINITE, LN_GAMMA, MAGNITUDE_MAX, MAGNITUDE_MIN};
 pub use keys::{key, lower_bound};
