@@ -19,13 +19,14 @@ pub mod epoch;
 pub mod ring;
 pub mod wake;
 
+pub mod series;
 pub mod frame;
 pub mod message;
-
 pub mod ledger;
 
 pub mod context;
 pub mod sketch;
-
-pub mod series;
+pub mod bucket;
+pub mod handover;
+pub mod sampler;
 pub mod stop;
