@@ -191,6 +191,8 @@ counts! {
         buckets,
         /// Entries left out because another worker's entry of another type arrived first.
         type_conflict,
+        /// Set members left out because two workers' sets together passed the bound.
+        set_limit,
         /// Points of series that left the engine.
         points,
         /// Sketches that left the engine.

@@ -32,13 +32,22 @@ pub enum Lateness {
     Overwrites,
 }
 
+/// How the entries of a bucket are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// By the places that contexts remember: the bucket that arrivals go to.
+    Place,
+    /// By the bucket's index: any other.
+    Index,
+}
+
 /// The open buckets of a worker.
 #[derive(Debug)]
 pub struct Sampler {
     /// Sorted by start, no two with the same.
     open: Vec<Bucket>,
-    /// Serial of the bucket that arrivals go to; the others are reached by their index.
-    current: u32,
+    /// Start of the bucket that arrivals go to; the others are reached by their index.
+    current_start_s: u64,
     /// First slot that no mark has closed.
     floor: Slot,
     /// The slot that a flush cut in two, and where its second part starts.
@@ -55,7 +64,7 @@ impl Sampler {
     pub fn new(late: LateArrival) -> Self {
         Self {
             open: Vec::new(),
-            current: 0,
+            current_start_s: 0,
             floor: Slot::default(),
             cut: None,
             late,
@@ -64,41 +73,27 @@ impl Sampler {
         }
     }
 
-    /// The bucket for a sample that arrived at `stamp`.
+    /// The bucket for a sample that arrived at `stamp`, and how its entries are found.
     #[inline]
-    pub fn arrival(&mut self, stamp: Stamp) -> &mut Bucket {
+    pub fn arrival(&mut self, stamp: Stamp) -> (&mut Bucket, Access, Lateness) {
         let slot = match self.late {
             LateArrival::JoinsOpenSlot => stamp.slot().max(self.floor),
             LateArrival::ReopensSlot => stamp.slot(),
         };
-        let start_s = match self.cut {
-            Some((cut, start_s)) if cut == slot => start_s,
-            _ => slot.start_s(),
-        };
-        let at = self.index_of(start_s);
-        let newest = self.open.get(at).is_some_and(|bucket| bucket.serial() == self.current);
-        if !newest && start_s >= self.current_start() {
-            self.current = self.open.get(at).map_or(0, Bucket::serial);
+        let at = self.index_of(self.start_of(slot));
+        // Places lead into one bucket only, and that never goes back in time: the newest that
+        // arrivals have come to.
+        if self.open.get(at).is_some_and(|bucket| bucket.start_s() > self.current_start_s) {
+            self.current_start_s = self.open.get(at).map_or(0, Bucket::start_s);
         }
-        self.bucket_at(at)
+        self.found(at, self.lateness(slot))
     }
 
     /// The bucket for a sample that says its own time, in seconds since 1970.
-    pub fn timestamped(&mut self, second: u64) -> (&mut Bucket, Lateness) {
+    pub fn timestamped(&mut self, second: u64) -> (&mut Bucket, Access, Lateness) {
         let slot = Slot::containing(second);
-        let lateness = if slot < self.floor { Lateness::Overwrites } else { Lateness::InTime };
-        let start_s = match self.cut {
-            Some((cut, start_s)) if cut == slot => start_s,
-            _ => slot.start_s(),
-        };
-        let at = self.index_of(start_s);
-        (self.bucket_at(at), lateness)
-    }
-
-    /// Serial of the bucket that arrivals go to: its entries are found by their contexts' places.
-    #[must_use]
-    pub fn current(&self) -> u32 {
-        self.current
+        let at = self.index_of(self.start_of(slot));
+        self.found(at, self.lateness(slot))
     }
 
     /// Takes out the buckets of all slots before `cutoff`, oldest first.
@@ -114,7 +109,8 @@ impl Sampler {
     /// Takes out every bucket, open ones too, oldest first.
     pub fn flush(&mut self, at: Stamp) -> Vec<Bucket> {
         let slot = at.slot().max(self.floor);
-        let shipped = self.open.iter().map(Bucket::start_s).filter(|s| Slot::containing(*s) == slot);
+        let shipped =
+            self.open.iter().map(Bucket::start_s).filter(|s| Slot::containing(*s) == slot);
         if let Some(last) = shipped.max() {
             let start_s = at.seconds().max(last + 1).min(slot.start_s() + SLOT_S - 1);
             self.cut = Some((slot, start_s));
@@ -139,9 +135,17 @@ impl Sampler {
         self.spare.push(bucket);
     }
 
-    fn current_start(&self) -> u64 {
-        let current = self.open.iter().find(|bucket| bucket.serial() == self.current);
-        current.map_or(0, Bucket::start_s)
+    /// Where the bucket that takes samples of `slot` starts.
+    #[inline]
+    fn start_of(&self, slot: Slot) -> u64 {
+        match self.cut {
+            Some((cut, start_s)) if cut == slot => start_s,
+            _ => slot.start_s(),
+        }
+    }
+
+    fn lateness(&self, slot: Slot) -> Lateness {
+        if slot < self.floor { Lateness::Overwrites } else { Lateness::InTime }
     }
 
     /// Index of the bucket that starts at `start_s`; opened if there is none.
@@ -163,8 +167,66 @@ impl Sampler {
         at
     }
 
-    fn bucket_at(&mut self, at: usize) -> &mut Bucket {
+    #[inline]
+    fn found(&mut self, at: usize, lateness: Lateness) -> (&mut Bucket, Access, Lateness) {
         #[expect(clippy::indexing_slicing, reason = "`at` comes from `index_of`, which opened it")]
-        &mut self.open[at]
+        let bucket = &mut self.open[at];
+        let current = bucket.start_s() == self.current_start_s;
+        (bucket, if current { Access::Place } else { Access::Index }, lateness)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrival_start(sampler: &mut Sampler, second: u64) -> u64 {
+        sampler.arrival(Stamp::from_s(second)).0.start_s()
+    }
+
+    fn starts(buckets: &[Bucket]) -> Vec<u64> {
+        buckets.iter().map(Bucket::start_s).collect()
+    }
+
+    #[test]
+    fn a_late_arrival_joins_the_oldest_open_slot() {
+        let mut sampler = Sampler::new(LateArrival::JoinsOpenSlot);
+        assert_eq!(arrival_start(&mut sampler, 1009), 1000);
+        assert_eq!(starts(&sampler.close(Slot::containing(1010))), [1000]);
+        assert_eq!(arrival_start(&mut sampler, 1009), 1010);
+        let (bucket, _, lateness) = sampler.timestamped(1003);
+        assert_eq!((bucket.start_s(), lateness), (1000, Lateness::Overwrites));
+    }
+
+    #[test]
+    fn places_lead_into_the_newest_bucket_of_arrivals_alone() {
+        let mut sampler = Sampler::new(LateArrival::JoinsOpenSlot);
+        assert_eq!(sampler.arrival(Stamp::from_s(1005)).1, Access::Place);
+        assert_eq!(sampler.timestamped(1001).1, Access::Place);
+        assert_eq!(sampler.timestamped(1031).1, Access::Index);
+        assert_eq!(sampler.arrival(Stamp::from_s(1015)).1, Access::Place);
+        assert_eq!(sampler.arrival(Stamp::from_s(1009)).1, Access::Index);
+        assert_eq!(starts(sampler.open()), [1000, 1010, 1030]);
+        assert_eq!(sampler.arrival(Stamp::from_s(1035)).1, Access::Place);
+    }
+
+    #[test]
+    fn the_second_part_of_a_slot_that_a_flush_cut_has_a_second_of_its_own() {
+        let mut sampler = Sampler::new(LateArrival::JoinsOpenSlot);
+        arrival_start(&mut sampler, 1002);
+        assert_eq!(starts(&sampler.flush(Stamp::from_s(1004))), [1000]);
+        assert_eq!(arrival_start(&mut sampler, 1004), 1004);
+        assert_eq!(starts(&sampler.flush(Stamp::from_s(1004))), [1004]);
+        assert_eq!(arrival_start(&mut sampler, 1005), 1005);
+        assert_eq!(arrival_start(&mut sampler, 1011), 1010);
+        assert_eq!(starts(&sampler.close(Slot::containing(1010))), [1005]);
+        assert_eq!(starts(sampler.open()), [1010]);
+    }
+
+    #[test]
+    fn a_flush_without_a_bucket_cuts_nothing() {
+        let mut sampler = Sampler::new(LateArrival::JoinsOpenSlot);
+        assert_eq!(starts(&sampler.flush(Stamp::from_s(1004))), [0; 0]);
+        assert_eq!(arrival_start(&mut sampler, 1005), 1000);
     }
 }

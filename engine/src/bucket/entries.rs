@@ -112,16 +112,28 @@ impl Bucket {
         self.at(position)
     }
 
-    /// Counts a sample that was added to one of the entries.
+    /// Counts samples that were added to one of the entries.
     #[inline]
-    pub(crate) fn count_sample(&mut self) {
-        self.samples += 1;
+    pub(crate) fn count_samples(&mut self, samples: u64) {
+        self.samples += samples;
     }
 
     /// Notes that a sample of another type than distribution was offered.
     #[inline]
     pub(crate) fn note_series(&mut self) {
         self.holds = Holds::Series;
+    }
+
+    /// Replaces every entry's context number, and leaves out those for which there is none.
+    pub(crate) fn rename(&mut self, mut number: impl FnMut(ContextId, Stamp) -> Option<ContextId>) {
+        self.index = None;
+        self.entries.retain_mut(|entry| match number(entry.context, entry.seen) {
+            Some(context) => {
+                entry.context = context;
+                true
+            }
+            None => false,
+        });
     }
 
     /// Takes the entries out, for the merge.
