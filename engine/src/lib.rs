@@ -13,6 +13,7 @@
 pub mod limits;
 pub mod time;
 
+pub mod bucket;
 pub mod context;
 pub mod datagram;
 pub mod frame;
