@@ -100,29 +100,39 @@ macro_rules! counts {
 pub enum Refusal {
     /// The value is infinite or not a number.
     NotFinite,
-    /// The sample rate makes the value infinite or not a number.
+    /// The sample rate has no usable inverse: 0 for a counter, not a number, or so close to 0 that
+    /// the value would become infinite.
     BadRate,
+    /// With this value the sum would leave the range of a 64-bit float.
+    Overflow,
     /// The name or a tag is not UTF-8, which the payloads can't carry.
     NotUtf8,
     /// The block list names the metric.
     Blocked,
     /// The memory bound of the contexts is reached and the context is new.
     ContextLimit,
-    /// The bound of a set or histogram is reached.
-    ValueLimit,
+    /// The set is full: [`crate::limits::SET_MEMBERS_MAX`].
+    SetMembers,
+    /// The set is full: [`crate::limits::SET_BYTES_MAX`].
+    SetBytes,
+    /// The sketch is full: [`crate::limits::SKETCH_COUNT_MAX`].
+    SketchCount,
     /// The message has a time of its own and a type that can't be sent as it came.
     UnsupportedTimestamp,
 }
 
 impl Refusal {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::NotFinite,
         Self::BadRate,
+        Self::Overflow,
         Self::NotUtf8,
         Self::Blocked,
         Self::ContextLimit,
-        Self::ValueLimit,
+        Self::SetMembers,
+        Self::SetBytes,
+        Self::SketchCount,
         Self::UnsupportedTimestamp,
     ];
 
@@ -132,10 +142,13 @@ impl Refusal {
         match self {
             Self::NotFinite => "not_finite",
             Self::BadRate => "bad_rate",
+            Self::Overflow => "overflow",
             Self::NotUtf8 => "not_utf8",
             Self::Blocked => "blocked",
             Self::ContextLimit => "context_limit",
-            Self::ValueLimit => "value_limit",
+            Self::SetMembers => "set_members",
+            Self::SetBytes => "set_bytes",
+            Self::SketchCount => "sketch_count",
             Self::UnsupportedTimestamp => "unsupported_timestamp",
         }
     }

@@ -29,4 +29,6 @@ pub mod sketch;
 pub mod bucket;
 pub mod handover;
 pub mod sampler;
+pub mod worker;
 pub mod stop;
+pub mod merge;

@@ -50,3 +50,16 @@ pub const SKETCH_BIN_COUNT_MAX: NonZeroU16 = NonZeroU16::MAX;
 /// Values a sketch can count in one slot: as many as its bins hold when all are full. A rate of
 /// 1e-300 would ask for 1e300 of them, and every 65,535 are a bin to be sent.
 pub const SKETCH_COUNT_MAX: u32 = SKETCH_BINS_MAX.get() as u32 * SKETCH_BIN_COUNT_MAX.get() as u32;
+
+/// Distinct members a set counts in one slot. More are refused: the set's value stops there.
+pub const SET_MEMBERS_MAX: usize = 65_536;
+
+/// Bytes of the distinct members of one set in one slot; refused likewise.
+pub const SET_BYTES_MAX: usize = 4 << 20;
+
+/// Members a set looks through one by one before it keeps a hash table.
+pub const SET_SCANNED_MAX: usize = 8;
+
+/// Values a histogram holds as they came in one slot; at this number close values are folded into
+/// one. 128 KiB at one rate, 256 KiB at several.
+pub const HISTOGRAM_VALUES_MAX: usize = 16_384;

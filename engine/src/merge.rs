@@ -31,7 +31,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct MergeSettings {
     /// Aggregates and percentiles of histograms.
-    pub histogram: HistogramSettings,
+    pub histogram: Arc<HistogramSettings>,
     /// Seconds for which a counter that is not sampled reports zeros.
     pub counter_expiry_s: u64,
     /// Seconds after which a context that is not sampled is forgotten; counters live on for
@@ -111,8 +111,12 @@ impl Merge {
     /// A merge of the given workers, in the order of their numbers, and its ledger.
     #[must_use]
     pub fn new(rings: Vec<BucketConsumer>, settings: MergeSettings) -> (Self, MergeLedger) {
-        let closed =
-            Closed { number: 0, cutoff: Slot::default(), at: Stamp::default(), open: Open::NoSeries };
+        let closed = Closed {
+            number: 0,
+            cutoff: Slot::default(),
+            at: Stamp::default(),
+            open: Open::NoSeries,
+        };
         let lane = |ring| Lane { ring, ids: Vec::new(), closed, end: End::Open };
         let ledger = MergeLedger::default();
         let merge = Self {
@@ -309,13 +313,11 @@ impl Merge {
             }
             Some(Value::Histogram(histogram)) => {
                 let unit = histogram.unit();
-                // The settings are lent out while the histogram is walked.
-                let settings = std::mem::take(&mut self.settings.histogram);
+                let settings = Arc::clone(&self.settings.histogram);
                 histogram.emit(&settings, |suffix, value| {
                     let unit = if suffix.kind == SeriesKind::Gauge { unit } else { "" };
                     self.emit_series(id, start_s, &suffix.text, suffix.kind, value, unit, sink);
                 });
-                self.settings.histogram = settings;
             }
         }
         if let Some(sketch) = &mut entry.sketch

@@ -70,8 +70,7 @@ impl Worker {
         let (applied, observer) = epoch();
         let ledger = WorkerLedger::default();
         let aggregation = Aggregation::new(out, settings);
-        let worker =
-            Self { packets, applied, unpublished: 0, aggregation, ledger: ledger.clone() };
+        let worker = Self { packets, applied, unpublished: 0, aggregation, ledger: ledger.clone() };
         (worker, observer, ledger)
     }
 
@@ -158,8 +157,7 @@ impl Aggregation {
         }
         for line in message::lines(bytes, line_end) {
             self.counts.lines += 1;
-            let message =
-                line.and_then(|line| message::parse(line.bytes, self.settings.parse));
+            let message = line.and_then(|line| message::parse(line.bytes, self.settings.parse));
             match message {
                 Ok(Message::Metric(metric)) => self.metric(&metric, datagram.stamp),
                 Ok(Message::Event(_)) => self.counts.events += 1,
@@ -187,8 +185,7 @@ impl Aggregation {
         let spelling = Spelling { name: metric.name, tags: metric.tags.raw() };
         let hash = self.contexts.hash(spelling);
         let known = self.contexts.find(hash, spelling);
-        let learned =
-            known.map_or_else(|| self.learn(hash, spelling, metric.kind, arrival), Ok);
+        let learned = known.map_or_else(|| self.learn(hash, spelling, metric.kind, arrival), Ok);
         match learned {
             Ok(id) => self.add(id, metric, arrival, samples),
             Err(refusal) => self.refuse(refusal, samples),
@@ -372,7 +369,7 @@ impl Added {
                     self.aggregated += 1;
                     self.clamped += 1;
                 }
-                Taken::Refused => self.refuse(Refusal::ValueLimit),
+                Taken::Refused => self.refuse(Refusal::SketchCount),
             }
         }
     }
