@@ -28,15 +28,25 @@
 //!
 //! Nothing is lost in silence: what `push` doesn't put into a payload it returns as [`Lost`].
 
+mod checks;
+mod columns;
 mod compress;
+mod dictionary;
+mod events;
+mod json;
 mod lift;
 mod series;
+mod series_v1;
 mod series_v2;
+mod series_v3;
 mod sketches;
 mod split;
 mod wire;
 
+pub use checks::ServiceChecksBuilder;
+pub use columns::Columns;
 pub use compress::{Compression, Encoding};
+pub use events::EventsBuilder;
 pub use series::{SeriesBuilder, SeriesFormat};
 pub use sketches::SketchesBuilder;
 

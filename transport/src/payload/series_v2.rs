@@ -3,37 +3,22 @@
 //! Fields stand in the reference agent's order, which is not that of their numbers; a reader of
 //! protobuf doesn't mind, and bodies can be compared byte by byte.
 
-use lastdrop_engine::series::{Origin, Point, Series};
+use lastdrop_engine::series::{Origin, Series};
 
 use super::lift;
-use super::split::{Fit, Frame, Splitter};
+use super::series::finite_points;
+use super::split::{Frame, Lead};
 use super::wire;
-use super::{Lost, PayloadKind, PayloadSettings};
 
-pub(super) fn splitter(settings: &PayloadSettings) -> Splitter {
-    let frame = Frame { header: Box::default(), separator: b"", footer: Box::default() };
-    Splitter::new(PayloadKind::SeriesV2, frame, settings)
+pub(super) fn frame() -> Frame {
+    Frame { lead: Lead { first: b"", next: b"" }, footer: b""[..].into() }
 }
 
-pub(super) fn push(splitter: &mut Splitter, series: &Series<'_>) -> Lost {
-    let given = series.points.len() as u64;
-    let finite = finite_points(series.points).count() as u64;
-    let not_finite = given - finite;
-    if finite == 0 && not_finite > 0 {
-        return Lost { not_finite, ..Lost::NONE };
-    }
-    match splitter.push(finite, |out| wire::message(out, 1, |out| write(out, series))) {
-        Fit::Taken => Lost { not_finite, ..Lost::NONE },
-        Fit::TooLarge => Lost { not_finite, too_large: finite, ..Lost::NONE },
-    }
+pub(super) fn write(out: &mut Vec<u8>, series: &Series<'_>) {
+    wire::message(out, 1, |out| write_series(out, series));
 }
 
-/// The points that the intake can be told.
-pub(super) fn finite_points(points: &[Point]) -> impl Iterator<Item = &Point> {
-    points.iter().filter(|point| point.value.is_finite())
-}
-
-fn write(out: &mut Vec<u8>, series: &Series<'_>) {
+fn write_series(out: &mut Vec<u8>, series: &Series<'_>) {
     // The host stands even where there is none to name.
     resource(out, "host", series.host);
     let device = lift::device(series.tags);

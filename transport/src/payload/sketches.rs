@@ -3,7 +3,7 @@
 use lastdrop_engine::series::{SketchPoint, SketchSeries};
 
 use super::series_v2::metadata;
-use super::split::{Fit, Frame, Splitter};
+use super::split::{Fit, Frame, Lead, Splitter};
 use super::wire;
 use super::{Lost, Payload, PayloadKind, PayloadSettings};
 
@@ -16,7 +16,7 @@ impl SketchesBuilder {
     /// An empty builder. Allocates with the first sketch.
     #[must_use]
     pub fn new(settings: &PayloadSettings) -> Self {
-        let frame = Frame { header: Box::default(), separator: b"", footer: FOOTER.into() };
+        let frame = Frame { lead: Lead { first: b"", next: b"" }, footer: FOOTER.into() };
         Self { splitter: Splitter::new(PayloadKind::Sketches, frame, settings) }
     }
 

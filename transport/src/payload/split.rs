@@ -13,6 +13,7 @@
 //! The worst case of compression is larger than its input, so no payload can come out too large,
 //! whatever the data.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -27,9 +28,17 @@ const PUSHES_MAX: u32 = 16;
 
 /// What stands around and between the items of a payload.
 pub(super) struct Frame {
-    pub(super) header: Box<[u8]>,
-    pub(super) separator: &'static [u8],
-    pub(super) footer: Box<[u8]>,
+    pub(super) lead: Lead<'static>,
+    pub(super) footer: Cow<'static, [u8]>,
+}
+
+/// What stands before an item.
+#[derive(Clone, Copy)]
+pub(super) struct Lead<'a> {
+    /// If it is the first of its payload.
+    pub(super) first: &'a [u8],
+    /// If it isn't.
+    pub(super) next: &'a [u8],
 }
 
 /// Whether an item found a place.
@@ -87,15 +96,25 @@ impl Splitter {
     /// Puts the item that `write` appends into a payload. An item that doesn't fit into an empty one
     /// is thrown away; the open payload stays as it was.
     pub(super) fn push(&mut self, points: u64, write: impl FnOnce(&mut Vec<u8>)) -> Fit {
+        self.push_led(self.frame.lead, points, write)
+    }
+
+    /// Like [`push`](Self::push), with something else before the item than the frame says.
+    pub(super) fn push_led(
+        &mut self,
+        lead: Lead<'_>,
+        points: u64,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Fit {
         self.item.clear();
         write(&mut self.item);
-        if !self.fits_alone(points) {
+        if !self.fits_alone(lead.first.len(), points) {
             return Fit::TooLarge;
         }
-        if self.open.items > 0 && !self.fits(points) {
+        if self.open.items > 0 && !self.fits(lead.next.len(), points) {
             self.close();
         }
-        let before = if self.open.items == 0 { &*self.frame.header } else { self.frame.separator };
+        let before = if self.open.items == 0 { lead.first } else { lead.next };
         self.pending.extend_from_slice(before);
         self.pending.extend_from_slice(&self.item);
         self.open.uncompressed_bytes += before.len() + self.item.len();
@@ -138,16 +157,16 @@ impl Splitter {
         self.ready.pop_front()
     }
 
-    fn fits_alone(&self, points: u64) -> bool {
-        let bytes = self.frame.header.len() + self.item.len() + self.frame.footer.len();
+    fn fits_alone(&self, lead_bytes: usize, points: u64) -> bool {
+        let bytes = lead_bytes + self.item.len() + self.frame.footer.len();
         points <= self.limits.points_max
             && bytes <= self.limits.uncompressed_bytes_max
             && self.compressor.bytes_max(bytes) <= self.limits.compressed_bytes_max
     }
 
     /// Whether the item fits into the open payload too; may compress what is pending to find out.
-    fn fits(&mut self, points: u64) -> bool {
-        let added = self.frame.separator.len() + self.item.len() + self.frame.footer.len();
+    fn fits(&mut self, lead_bytes: usize, points: u64) -> bool {
+        let added = lead_bytes + self.item.len() + self.frame.footer.len();
         if self.open.points.saturating_add(points) > self.limits.points_max
             || self.open.uncompressed_bytes + added > self.limits.uncompressed_bytes_max
         {

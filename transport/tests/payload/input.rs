@@ -1,7 +1,8 @@
 //! Inputs of the payload vectors, as what the builders take.
 
 use lastdrop_engine::context::Tag;
-use lastdrop_engine::series::{Origin, Point, Series, SeriesKind, Tags};
+use lastdrop_engine::series::{Origin, Point, Series, SeriesKind, SketchPoint, SketchSeries, Tags};
+use lastdrop_engine::sketch::Sketch;
 use serde_json::Value;
 
 /// A series that owns what [`Series`] borrows.
@@ -59,6 +60,63 @@ impl OwnedSeries {
             origin: self.origin,
         }
     }
+}
+
+/// A distribution that owns what [`SketchSeries`] borrows.
+pub(crate) struct OwnedSketches {
+    pub(crate) name: String,
+    pub(crate) host: String,
+    pub(crate) global: Vec<Tag>,
+    pub(crate) own: Vec<Tag>,
+    /// Second and finished sketch.
+    pub(crate) points: Vec<(i64, Sketch)>,
+    pub(crate) origin: Origin,
+    pub(crate) no_index: bool,
+}
+
+impl OwnedSketches {
+    /// Reads one distribution of a vector's input.
+    pub(crate) fn read(input: &Value) -> Self {
+        Self {
+            name: text(&input["metric"]),
+            host: text(&input["host"]),
+            global: tags(&input["tags"]),
+            own: tags(&input["tags2"]),
+            points: input["points"].as_array().unwrap().iter().map(sketch).collect(),
+            origin: origin(&input["origin"]),
+            no_index: input["no_index"].as_bool().unwrap_or_default(),
+        }
+    }
+
+    /// Calls `with` with the distribution.
+    pub(crate) fn borrowed<R>(&self, with: impl FnOnce(&SketchSeries<'_>) -> R) -> R {
+        let points: Vec<SketchPoint<'_>> = self
+            .points
+            .iter()
+            .map(|(second, sketch)| SketchPoint {
+                second: *second,
+                summary: sketch.summary(),
+                bins: sketch.bins(),
+            })
+            .collect();
+        with(&SketchSeries {
+            name: &self.name,
+            host: &self.host,
+            tags: Tags { own: &self.own, global: &self.global },
+            points: &points,
+            no_index: self.no_index,
+            origin: self.origin,
+        })
+    }
+}
+
+fn sketch(point: &Value) -> (i64, Sketch) {
+    let mut sketch = Sketch::new();
+    for sample in point["samples"].as_array().unwrap() {
+        let _ = sketch.insert(sample[0].as_f64().unwrap(), sample[1].as_f64().unwrap());
+    }
+    sketch.finish();
+    (second(&point["ts"]), sketch)
 }
 
 fn text(value: &Value) -> String {
