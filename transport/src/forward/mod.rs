@@ -11,4 +11,6 @@
 //! those above it, none those below.
 
 pub mod host;
+pub mod outcome;
+pub mod retry_after;
 pub mod secret;
