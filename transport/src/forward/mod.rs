@@ -11,6 +11,13 @@
 //! those above it, none those below.
 
 pub mod host;
+pub mod ledger;
 pub mod outcome;
 pub mod retry_after;
 pub mod secret;
+pub mod transaction;
+
+pub mod backoff;
+mod retry;
+
+pub mod endpoint;
