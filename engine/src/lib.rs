@@ -15,6 +15,7 @@ pub mod time;
 
 pub mod context;
 pub mod datagram;
+pub mod enrich;
 pub mod frame;
 pub mod message;
 pub mod series;
