@@ -25,6 +25,7 @@ pub mod message;
 pub mod ledger;
 
 pub mod context;
+pub mod enrich;
 pub mod sketch;
 pub mod bucket;
 pub mod handover;

@@ -1,32 +1,41 @@
-//! Every vector of `vectors/parse.jsonl` that checks the parser, through one function.
+//! Every vector of `vectors/parse.jsonl`, through one function.
 //!
-//! A vector gives a datagram, the settings that differ from the defaults, and the messages or
-//! errors that the reference agent makes of it. A key that is missing means the same as an empty
-//! value: the vectors themselves leave empty origin fields out.
+//! A vector gives a datagram, the settings that differ from the defaults, and what the reference
+//! agent makes of it: the messages as they are parsed, or with `"stage": "enriched"` the samples
+//! after enrichment, or errors. A key that is missing means the same as an empty value: the vectors
+//! themselves leave empty origin fields out.
 
 #![expect(clippy::expect_used, reason = "a vector file that can't be read is a failed test")]
 
+use std::borrow::Cow;
+
+use lastdrop_engine::context::Tag;
+use lastdrop_engine::enrich::{
+    Attributes, Blocklist, Enricher, Mapper, Mapping, MetricHost, NameMatch, Namespace, Profile,
+    Settings,
+};
 use lastdrop_engine::message::{
-    Class, ClientOrigin, Error, Event, LineEnd, Message, Metric, Options, OriginFields,
+    Class, ClientOrigin, Error, Event, Kind, LineEnd, Message, Metric, Options, OriginFields,
     ServiceCheck, Tags, Timestamps, Values, lines, parse,
 };
 use serde_json::{Map, Value, json};
 
 /// Vectors whose outcome is a defect of the reference agent that we don't share: the datagram, and
 /// what we do instead.
-const DIFFERENCES: &[(&str, &str)] = &[(
-    "m:1|g|c:in-18446744073709551616",
-    "an inode beyond 64 bits is malformed like any other, so there is none",
-)];
+const DIFFERENCES: &[(&str, &str)] = &[
+    (
+        "m:1|g|c:in-18446744073709551616",
+        "an inode beyond 64 bits is malformed like any other, so there is none",
+    ),
+    ("d:1|g|#b,a", "a duplicate among the extra tags is left out"),
+    ("d:1|g|#q", "duplicates among the extra tags are left out"),
+];
 
 #[test]
-fn every_vector_of_the_parser_holds() {
-    let mut checked = 0;
-    for vector in vectors().iter().filter(|vector| vector.get("stage").is_none()) {
-        checked += 1;
-        check(vector);
-    }
-    assert!(checked >= 300, "only {checked} vectors found");
+fn every_vector_holds() {
+    let vectors = vectors();
+    assert!(vectors.len() >= 368, "only {} vectors found", vectors.len());
+    vectors.iter().for_each(check);
 }
 
 fn vectors() -> Vec<Value> {
@@ -40,10 +49,15 @@ fn check(vector: &Value) {
     let datagram = datagram(vector);
     let is_defect = vector["tags_of_vector"] == json!(["reference-defect"]);
     let known = DIFFERENCES.iter().find(|(text, _)| text.as_bytes() == datagram);
-    let messages = messages(&datagram, &vector["config"]);
-    let expected = vector["expect"].as_array().expect("a list");
+    let mut messages = messages(&datagram, &vector["stage"], &vector["config"]);
+    let mut expected = vector["expect"].as_array().expect("a list").clone();
+    if vector["config"]["dogstatsd_mapper_profiles"].is_array() {
+        // The reference makes a mapping's tags in no particular order.
+        sort_tags(&mut messages);
+        sort_tags(&mut expected);
+    }
     let same = messages.len() == expected.len()
-        && messages.iter().zip(expected).all(|(message, expected)| agrees(message, expected));
+        && messages.iter().zip(&expected).all(|(message, expected)| agrees(message, expected));
     match known {
         None => assert!(same, "{vector}\ngave {}", Value::from(messages)),
         Some((_, reason)) => {
@@ -63,7 +77,27 @@ fn datagram(vector: &Value) -> Vec<u8> {
     }
 }
 
-fn messages(datagram: &[u8], config: &Value) -> Vec<Value> {
+fn messages(datagram: &[u8], stage: &Value, config: &Value) -> Vec<Value> {
+    let (options, end) = (options(config), line_end(config));
+    let enricher = Enricher::new(settings(config));
+    lines(datagram, end)
+        .flat_map(|line| match line.and_then(|line| parse(line.bytes, options)) {
+            Err(refused) => vec![error(refused)],
+            Ok(message) if stage == "enriched" => enriched(&enricher, &message),
+            Ok(message) => vec![parsed(&message)],
+        })
+        .collect()
+}
+
+fn parsed(message: &Message<'_>) -> Value {
+    match message {
+        Message::Metric(message) => with_origin(metric(message), &message.origin),
+        Message::Event(message) => with_origin(event(message), &message.origin),
+        Message::ServiceCheck(message) => with_origin(service_check(message), &message.origin),
+    }
+}
+
+fn options(config: &Value) -> Options {
     let mut options = Options::default();
     if config["dogstatsd_no_aggregation_pipeline"] == json!(false) {
         options.timestamps = Timestamps::Ignore;
@@ -71,20 +105,134 @@ fn messages(datagram: &[u8], config: &Value) -> Vec<Value> {
     if config["dogstatsd_origin_detection_client"] == json!(true) {
         options.client_origin = ClientOrigin::Read;
     }
+    options
+}
+
+fn line_end(config: &Value) -> LineEnd {
     let transport = config["transport"].as_str().unwrap_or("udp");
-    let required = config["dogstatsd_eol_required"].as_array();
-    let end = match required {
+    match config["dogstatsd_eol_required"].as_array() {
         Some(list) if list.iter().any(|name| name == transport) => LineEnd::Required,
         _ => LineEnd::Optional,
+    }
+}
+
+fn settings(config: &Value) -> Settings {
+    let string = |key: &str| config[key].as_str().unwrap_or_default().to_owned();
+    let is_set = |key: &str| config[key] == json!(true);
+    let namespace_exclusions = match &config["statsd_metric_namespace_blacklist"] {
+        Value::Null => Namespace::EXCLUSIONS.map(String::from).to_vec(),
+        list => strings(list),
     };
-    lines(datagram, end)
-        .map(|line| match line.and_then(|line| parse(line.bytes, options)) {
-            Ok(Message::Metric(message)) => metric(&message),
-            Ok(Message::Event(message)) => event(&message),
-            Ok(Message::ServiceCheck(message)) => service_check(&message),
-            Err(refused) => error(refused),
-        })
-        .collect()
+    let name_match = match is_set("statsd_metric_blocklist_match_prefix") {
+        true => NameMatch::Prefix,
+        false => NameMatch::Exact,
+    };
+    let profiles: Vec<_> = list(&config["dogstatsd_mapper_profiles"]).map(profile).collect();
+    Settings {
+        hostname: string("hostname"),
+        metric_host: match config["serverless"] == json!(false) {
+            true => MetricHost::Named,
+            false => MetricHost::Never,
+        },
+        namespace: Namespace::new(&string("statsd_metric_namespace"), namespace_exclusions),
+        blocklist: Blocklist::new(strings(&config["statsd_metric_blocklist"]), name_match),
+        mapper: Mapper::new(&profiles).expect("a good mapper"),
+        extra_tags: strings(&config["dogstatsd_tags"]),
+        histogram_copy_prefix: is_set("histogram_copy_to_distribution")
+            .then(|| string("histogram_copy_to_distribution_prefix")),
+    }
+}
+
+fn profile(profile: &Value) -> Profile {
+    let string = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mapping = |mapping: &Value| Mapping {
+        pattern: string(&mapping["match"]),
+        match_type: string(&mapping["match_type"]),
+        name: string(&mapping["name"]),
+        tags: mapping["tags"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), string(value)))
+            .collect(),
+    };
+    Profile {
+        name: string(&profile["name"]),
+        prefix: string(&profile["prefix"]),
+        mappings: list(&profile["mappings"]).map(mapping).collect(),
+    }
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    list(value).map(|text| text.as_str().expect("a string").to_owned()).collect()
+}
+
+/// What enrichment makes of a message: a metric becomes one sample a value, a histogram's perhaps
+/// followed by its copy.
+fn enriched(enricher: &Enricher, message: &Message<'_>) -> Vec<Value> {
+    let with_attributes = |mut fields: Value, host: &[u8], attributes: &Attributes<'_>| {
+        let extra = enricher.extra_tags().iter().map(Tag::as_str).map(Value::from);
+        fields["hostname"] = text(host);
+        fields["tags"] = attributes.tags.iter().map(|tag| text(tag)).chain(extra).collect();
+        fields["entity_id"] = optional_text(&attributes.entity_id);
+        fields["cardinality"] = optional_text(&attributes.cardinality);
+        fields["jmx_check_name"] = optional_text(&attributes.jmx_check_name);
+        fields
+    };
+    let fields = parsed(message);
+    match message {
+        Message::Event(message) => {
+            let (host, attributes) =
+                enricher.attributes(message.host, message.tags, &message.origin);
+            vec![with_attributes(fields, &host, &attributes)]
+        }
+        Message::ServiceCheck(message) => {
+            let (host, attributes) =
+                enricher.attributes(message.host, message.tags, &message.origin);
+            vec![with_attributes(fields, &host, &attributes)]
+        }
+        Message::Metric(message) => {
+            let Some(found) = enricher.metric(message.name, message.tags, &message.origin) else {
+                return vec![];
+            };
+            let mut fields = with_attributes(fields, &found.host, &found.attributes);
+            fields["name"] = text(&found.name);
+            let host = fields["hostname"].take();
+            fields["host"] = host;
+            if message.kind == Kind::Timing {
+                fields["type"] = Kind::Histogram.name().into();
+                fields["unit"] = "millisecond".into();
+            }
+            samples(message, &fields, enricher.histogram_copy_prefix())
+        }
+    }
+}
+
+fn samples(metric: &Metric<'_>, fields: &Value, copy_prefix: Option<&str>) -> Vec<Value> {
+    if metric.kind == Kind::Set {
+        return vec![fields.clone()];
+    }
+    let mut samples = Vec::new();
+    for value in metric.values.numbers() {
+        let mut sample = fields.clone();
+        sample["values"] = vec![number(value)].into();
+        let mut copy = sample.clone();
+        samples.push(sample);
+        if let (Some(prefix), Kind::Histogram | Kind::Timing) = (copy_prefix, metric.kind) {
+            copy["type"] = Kind::Distribution.name().into();
+            copy["name"] = format!("{prefix}{}", copy["name"].as_str().expect("text")).into();
+            samples.push(copy);
+        }
+    }
+    samples
+}
+
+fn optional_text(value: &Option<Cow<'_, [u8]>>) -> Value {
+    value.as_ref().map(|value| text(value)).into()
 }
 
 fn metric(metric: &Metric<'_>) -> Value {
@@ -100,11 +248,11 @@ fn metric(metric: &Metric<'_>) -> Value {
         Values::Set(value) => fields["set_value"] = text(value),
         _ => fields["values"] = metric.values.numbers().map(number).collect(),
     }
-    with_origin(fields, &metric.origin)
+    fields
 }
 
 fn event(event: &Event<'_>) -> Value {
-    let fields = json!({
+    json!({
         "kind": "event",
         "title": text(&event.title),
         "text": text(&event.text),
@@ -115,12 +263,11 @@ fn event(event: &Event<'_>) -> Value {
         "aggregation_key": text(event.aggregation_key),
         "source_type_name": text(event.source_type_name),
         "tags": tags(event.tags),
-    });
-    with_origin(fields, &event.origin)
+    })
 }
 
 fn service_check(check: &ServiceCheck<'_>) -> Value {
-    let fields = json!({
+    json!({
         "kind": "service_check",
         "name": text(check.name),
         "status": check.status as u8,
@@ -128,8 +275,7 @@ fn service_check(check: &ServiceCheck<'_>) -> Value {
         "hostname": text(check.host),
         "message": text(check.message),
         "tags": tags(check.tags),
-    });
-    with_origin(fields, &check.origin)
+    })
 }
 
 fn error(error: Error) -> Value {
@@ -208,6 +354,12 @@ fn without_empty(fields: &Value) -> Map<String, Value> {
             _ => (key.clone(), value.clone()),
         })
         .collect()
+}
+
+/// Puts the tags of each message into an order that both sides share.
+fn sort_tags(messages: &mut [Value]) {
+    let lists = messages.iter_mut().filter_map(|message| message["tags"].as_array_mut());
+    lists.for_each(|tags| tags.sort_by_key(Value::to_string));
 }
 
 /// The bits of the values, to tell the two zeros apart.
