@@ -206,6 +206,8 @@ counts! {
         type_conflict,
         /// Set members left out because two workers' sets together passed the bound.
         set_limit,
+        /// Points of histograms that the block list names.
+        blocked,
         /// Points of series that left the engine.
         points,
         /// Sketches that left the engine.

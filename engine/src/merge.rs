@@ -13,6 +13,7 @@
 
 use crate::bucket::{Bucket, Entry, HistogramSettings, Sample, SampleKind, Value};
 use crate::context::{Context, ContextId, Tag};
+use crate::enrich::Blocklist;
 use crate::handover::{BucketConsumer, Definition, Handover, Open};
 use crate::ledger::{MergeCounts, MergeLedger};
 use crate::message::Kind;
@@ -39,6 +40,8 @@ pub struct MergeSettings {
     pub context_expiry_s: u64,
     /// Tags put on everything: sorted, without duplicates.
     pub global_tags: Vec<Tag>,
+    /// Series of histograms that are not wanted, by their names with suffix.
+    pub series_blocklist: Blocklist,
     /// Where the series come from.
     pub origin: Origin,
 }
@@ -50,10 +53,10 @@ pub enum Item<'a> {
     Series(Series<'a>),
     /// A sketch series with one point.
     Sketch(SketchSeries<'a>),
-    /// An event.
-    Event(&'a Event),
-    /// A service check.
-    ServiceCheck(&'a ServiceCheck),
+    /// Events, at least one.
+    Events(&'a [Event]),
+    /// Service checks, at least one.
+    ServiceChecks(&'a [ServiceCheck]),
 }
 
 /// Takes what leaves the merge.
@@ -229,13 +232,13 @@ impl Merge {
             self.zeros(cutoff.previous().start_s(), sink);
         }
         self.cutoff = cutoff;
-        for event in std::mem::take(&mut self.events) {
-            self.counts.events += 1;
-            sink(Item::Event(&event));
+        if !self.events.is_empty() {
+            self.counts.events += self.events.len() as u64;
+            sink(Item::Events(&std::mem::take(&mut self.events)));
         }
-        for check in std::mem::take(&mut self.service_checks) {
-            self.counts.service_checks += 1;
-            sink(Item::ServiceCheck(&check));
+        if !self.service_checks.is_empty() {
+            self.counts.service_checks += self.service_checks.len() as u64;
+            sink(Item::ServiceChecks(&std::mem::take(&mut self.service_checks)));
         }
         self.expire(at);
         self.publish();
@@ -326,13 +329,17 @@ impl Merge {
         {
             sketch.finish();
             self.counts.sketches += 1;
-            let point =
-                SketchPoint { second: start_s, summary: sketch.summary(), bins: sketch.bins() };
+            let point = SketchPoint {
+                second: second(start_s),
+                summary: sketch.summary(),
+                bins: sketch.bins(),
+            };
             sink(Item::Sketch(SketchSeries {
                 name: &context.name,
                 host: &context.host,
                 tags: Tags { own: &context.tags, global: &self.settings.global_tags },
                 points: &[point],
+                no_index: false,
                 origin: self.settings.origin,
             }));
         }
@@ -353,15 +360,21 @@ impl Merge {
         self.name.clear();
         self.name.push_str(&context.name);
         self.name.push_str(suffix);
+        if !suffix.is_empty() && self.settings.series_blocklist.blocks(self.name.as_bytes()) {
+            self.counts.blocked += 1;
+            return;
+        }
         self.counts.points += 1;
         sink(Item::Series(Series {
             name: &self.name,
             host: &context.host,
             tags: Tags { own: &context.tags, global: &self.settings.global_tags },
             kind,
-            points: &[Point { second: start_s, value }],
+            points: &[Point { second: second(start_s), value }],
             interval_s: Series::INTERVAL_S,
             unit,
+            source_type_name: "",
+            no_index: false,
             origin: self.settings.origin,
         }));
     }
@@ -595,6 +608,11 @@ impl Contexts {
     fn hash(&self, context: &Context) -> u64 {
         hash_context(&self.hasher, context)
     }
+}
+
+/// A start as the intake counts seconds: signed.
+fn second(start_s: u64) -> i64 {
+    i64::try_from(start_s).unwrap_or(i64::MAX)
 }
 
 fn hash_context(hasher: &RandomState, context: &Context) -> u64 {

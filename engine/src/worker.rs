@@ -10,17 +10,19 @@
 //! bucket ring: an observer that sees the epoch of a mark finds in the ring all that the mark made.
 
 use crate::bucket::{Bucket, Sample, SampleKind, Value};
-use crate::context::{ContextId, Contexts, Identity, Inserted, LimitReached, Spelling};
+use crate::context::{ContextId, Contexts, Inserted, LimitReached, Spelling};
 use crate::datagram::{Datagram, Extent};
+use crate::enrich::{Enricher, Resolved};
 use crate::epoch::{EpochReader, EpochWriter, epoch};
 use crate::handover::{BucketProducer, Definition, Handover, Open, Settled};
 use crate::ledger::{Refusal, WorkerCounts, WorkerLedger};
 use crate::limits::TURN_BYTES_MAX;
-use crate::message::{self, Kind, LineEnd, Message, Metric, Options, Values};
+use crate::message::{self, Event, Kind, LineEnd, Message, Metric, Options, ServiceCheck, Values};
 use crate::ring::{Mark, PacketConsumer, Record};
 use crate::sampler::{Access, LateArrival, Lateness, Sampler};
 use crate::sketch::{Sketch, Taken};
 use crate::time::{Slot, Stamp};
+use std::sync::Arc;
 
 /// How a worker reads and aggregates.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub struct WorkerSettings {
     pub context_expiry_s: u64,
     /// What happens to an arrival whose slot is closed.
     pub late: LateArrival,
+    /// What the configuration makes of names and tags.
+    pub enricher: Arc<Enricher>,
 }
 
 /// What came of a turn.
@@ -160,11 +164,23 @@ impl Aggregation {
             let message = line.and_then(|line| message::parse(line.bytes, self.settings.parse));
             match message {
                 Ok(Message::Metric(metric)) => self.metric(&metric, datagram.stamp),
-                Ok(Message::Event(_)) => self.counts.events += 1,
-                Ok(Message::ServiceCheck(_)) => self.counts.service_checks += 1,
+                Ok(Message::Event(event)) => self.event(&event, datagram.stamp),
+                Ok(Message::ServiceCheck(check)) => self.service_check(&check, datagram.stamp),
                 Err(error) => count(&mut self.counts.malformed, error.class as usize, 1),
             }
         }
+    }
+
+    fn event(&mut self, event: &Event<'_>, arrival: Stamp) {
+        self.counts.events += 1;
+        let event = self.settings.enricher.event(event, arrival_s(arrival));
+        self.out.push(Handover::Event(Box::new(event)));
+    }
+
+    fn service_check(&mut self, check: &ServiceCheck<'_>, arrival: Stamp) {
+        self.counts.service_checks += 1;
+        let check = self.settings.enricher.service_check(check, arrival_s(arrival));
+        self.out.push(Handover::ServiceCheck(Box::new(check)));
     }
 
     /// A torn message may pass for a good one with a wrong value or a cut tag: it is not looked at.
@@ -185,7 +201,7 @@ impl Aggregation {
         let spelling = Spelling { name: metric.name, tags: metric.tags.raw() };
         let hash = self.contexts.hash(spelling);
         let known = self.contexts.find(hash, spelling);
-        let learned = known.map_or_else(|| self.learn(hash, spelling, metric.kind, arrival), Ok);
+        let learned = known.map_or_else(|| self.learn(hash, spelling, metric, arrival), Ok);
         match learned {
             Ok(id) => self.add(id, metric, arrival, samples),
             Err(refusal) => self.refuse(refusal, samples),
@@ -198,23 +214,28 @@ impl Aggregation {
         &mut self,
         hash: u32,
         spelling: Spelling<'_>,
-        kind: Kind,
+        metric: &Metric<'_>,
         first: Stamp,
     ) -> Result<ContextId, Refusal> {
-        let name = str::from_utf8(spelling.name).map_err(|_| Refusal::NotUtf8)?;
-        let tags = str::from_utf8(spelling.tags).map_err(|_| Refusal::NotUtf8)?;
-        let tags = if tags.is_empty() { Vec::new() } else { tags.split(',').collect() };
-        let mut identity = Identity { name, host: "", tags };
-        let inserted = self.contexts.insert(hash, spelling, &mut identity, first);
-        match inserted.map_err(|LimitReached| Refusal::ContextLimit)? {
-            Inserted::Known(id) => Ok(id),
-            Inserted::New(id) => {
-                if let Some(context) = self.contexts.context(id).cloned() {
-                    self.defined.push(Definition { id, context, kind, first });
-                }
-                Ok(id)
-            }
+        if str::from_utf8(spelling.name).is_err() || str::from_utf8(spelling.tags).is_err() {
+            return Err(Refusal::NotUtf8);
         }
+        let enricher = Arc::clone(&self.settings.enricher);
+        let inserted = match enricher.resolve(metric.name, metric.tags) {
+            Resolved::Blocked => {
+                // If there is no room to remember it, it is found out anew each time.
+                let _room = self.contexts.insert_blocked(hash, spelling, first);
+                return Err(Refusal::Blocked);
+            }
+            Resolved::Context(identity) => self.contexts.insert(hash, spelling, &identity, first),
+        };
+        let inserted = inserted.map_err(|LimitReached| Refusal::ContextLimit)?;
+        if let Inserted::New(id) = inserted
+            && let Some(context) = self.contexts.context(id).cloned()
+        {
+            self.defined.push(Definition { id, context, kind: metric.kind, first });
+        }
+        Ok(inserted.id())
     }
 
     /// Adds the samples of a metric to its context's entry.
@@ -412,6 +433,11 @@ impl Added {
         self.refused += 1;
         self.refusal = Some(refusal);
     }
+}
+
+/// An arrival as the intake counts seconds: signed.
+fn arrival_s(arrival: Stamp) -> i64 {
+    i64::try_from(arrival.seconds()).unwrap_or(i64::MAX)
 }
 
 fn count(counters: &mut [u64], index: usize, n: u64) {

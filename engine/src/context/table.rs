@@ -11,6 +11,7 @@ use crate::limits::CONTEXT_BYTES_FIXED;
 use crate::time::{NS_PER_S, Stamp};
 use ahash::RandomState;
 use hashbrown::HashTable;
+use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
@@ -24,14 +25,25 @@ pub struct Spelling<'a> {
 }
 
 /// What a spelling means.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity<'a> {
     /// Metric name after enrichment.
-    pub name: &'a str,
+    pub name: Cow<'a, str>,
     /// Host, may be empty.
-    pub host: &'a str,
-    /// Tags in any order, duplicates allowed; none that the configuration puts on everything.
-    pub tags: Vec<&'a str>,
+    pub host: Cow<'a, str>,
+    /// Tags: sorted by bytes, without duplicates, none that the configuration puts on everything.
+    pub tags: Vec<Cow<'a, str>>,
+}
+
+impl Identity<'_> {
+    /// The tags that tell contexts apart: all but the empty one.
+    #[must_use]
+    pub fn telling_tags(&self) -> &[Cow<'_, str>] {
+        match &*self.tags {
+            [first, rest @ ..] if first.is_empty() => rest,
+            all => all,
+        }
+    }
 }
 
 /// Where a context's entry of the current bucket is.
@@ -155,13 +167,12 @@ impl Contexts {
         &mut self,
         hash: u32,
         spelling: Spelling<'_>,
-        identity: &mut Identity<'_>,
+        identity: &Identity<'_>,
         seen: Stamp,
     ) -> Result<Inserted, LimitReached> {
-        identity.tags.sort_unstable();
-        identity.tags.dedup();
-        let telling = telling(&identity.tags);
-        let meaning = self.hash_identity(identity.name, identity.host, telling.iter().copied());
+        debug_assert!(identity.tags.is_sorted(), "enrichment sorts");
+        let telling = identity.telling_tags();
+        let meaning = self.hash_identity(identity, telling);
         let slots = &self.slots;
         let same = |id: &ContextId| {
             slots.get(*id as usize).and_then(|slot| slot.context.as_deref()).is_some_and(
@@ -172,7 +183,7 @@ impl Contexts {
                             .telling_tags()
                             .iter()
                             .map(Tag::as_str)
-                            .eq(telling.iter().copied())
+                            .eq(telling.iter().map(|tag| &**tag))
                 },
             )
         };
@@ -294,8 +305,11 @@ impl Contexts {
 
     fn add_context(&mut self, hash: u32, identity: &Identity<'_>, seen: Stamp) -> ContextId {
         let tags = identity.tags.iter().map(|tag| self.interner.intern(tag)).collect();
-        let context =
-            Arc::new(Context { name: identity.name.into(), host: identity.host.into(), tags });
+        let context = Arc::new(Context {
+            name: (*identity.name).into(),
+            host: (*identity.host).into(),
+            tags,
+        });
         self.bytes += context_bytes(&context);
         let slot = ContextSlot {
             context: Some(context),
@@ -342,16 +356,11 @@ impl Contexts {
         });
     }
 
-    fn hash_identity<'a>(
-        &self,
-        name: &str,
-        host: &str,
-        tags: impl Iterator<Item = &'a str>,
-    ) -> u32 {
+    fn hash_identity(&self, identity: &Identity<'_>, telling: &[Cow<'_, str>]) -> u32 {
         let mut hasher = self.hasher.build_hasher();
-        hasher.write(name.as_bytes());
-        hasher.write(host.as_bytes());
-        for tag in tags {
+        hasher.write(identity.name.as_bytes());
+        hasher.write(identity.host.as_bytes());
+        for tag in telling {
             hasher.write(tag.as_bytes());
         }
         fold(hasher.finish())
@@ -453,14 +462,6 @@ fn is_joined<'a>(joined: &[u8], mut tags: impl Iterator<Item = &'a Tag>) -> bool
         rest = after;
     }
     rest.is_empty()
-}
-
-/// Sorted tags without the empty one.
-fn telling<'a, 'b>(tags: &'b [&'a str]) -> &'b [&'a str] {
-    match tags {
-        ["", rest @ ..] => rest,
-        all => all,
-    }
 }
 
 fn context_bytes(context: &Context) -> usize {

@@ -19,7 +19,7 @@ pub use mapper::{Mapper, MapperError, Mapping, Problem, Profile};
 pub use names::{Blocklist, NameMatch, Namespace};
 pub use tags::Attributes;
 
-use crate::context::Tag;
+use crate::context::{Identity, Tag};
 use crate::message::{OriginFields, Tags};
 
 /// What is configured for the enrichment of messages. The default is what a serverless agent does
@@ -67,32 +67,8 @@ pub struct Enricher {
 pub enum Resolved<'a> {
     /// Its samples are dropped: the name is on the block list.
     Blocked,
-    /// A context.
-    Context(Context<'a>),
-}
-
-/// The identity of a series. Bytes that are no UTF-8 have become U+FFFD.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Context<'a> {
-    /// Name, mapped and prefixed.
-    pub name: Cow<'a, str>,
-    /// Host, may be empty.
-    pub host: Cow<'a, str>,
-    /// The tags apart from [`Enricher::extra_tags`]: sorted, without duplicates. The empty tag, if
-    /// there is one, is the first.
-    pub tags: Vec<Cow<'a, str>>,
-}
-
-impl Context<'_> {
-    /// The tags that make a context another one: all but the empty tag. Of two spellings that differ
-    /// in the empty tag only, the first to come decides whether it is sent.
-    #[must_use]
-    pub fn key_tags(&self) -> &[Cow<'_, str>] {
-        match self.tags.split_first() {
-            Some((first, rest)) if first.is_empty() => rest,
-            _ => &self.tags,
-        }
-    }
+    /// A context; bytes of its parts that are no UTF-8 have become U+FFFD.
+    Context(Identity<'a>),
 }
 
 /// A metric's name, host and tags as they came, after all steps but the merging of tags.
@@ -146,7 +122,7 @@ impl Enricher {
             |tag: &str| self.extra_tags.binary_search_by(|x| x.as_str().cmp(tag)).is_ok();
         tags.retain(|tag| !is_extra(tag));
         let (name, host) = (into_text(metric.name), into_text(metric.host));
-        Resolved::Context(Context { name, host, tags })
+        Resolved::Context(Identity { name, host, tags })
     }
 
     /// Enriches a metric but leaves its tags in their order; `None` if its name is blocked.

@@ -54,7 +54,7 @@ fn the_empty_tag_is_no_part_of_the_key() {
         let Resolved::Context(context) = enricher.resolve(metric.name, metric.tags) else {
             panic!("{line}");
         };
-        assert_eq!(context.key_tags().join(","), key, "{tags}");
+        assert_eq!(context.telling_tags().join(","), key, "{tags}");
     }
 }
 

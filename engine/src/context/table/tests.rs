@@ -12,8 +12,11 @@ fn learn(contexts: &mut Contexts, name: &str, tags: &str) -> Result<Inserted, Li
     if let Some(id) = contexts.find(hash, spelling) {
         return Ok(Inserted::Known(id));
     }
-    let tags = if tags.is_empty() { Vec::new() } else { tags.split(',').collect() };
-    contexts.insert(hash, spelling, &mut Identity { name, host: "", tags }, NOW)
+    let mut tags: Vec<_> =
+        if tags.is_empty() { Vec::new() } else { tags.split(',').map(Cow::from).collect() };
+    tags.sort();
+    tags.dedup();
+    contexts.insert(hash, spelling, &Identity { name: name.into(), host: "".into(), tags }, NOW)
 }
 
 #[test]
