@@ -5,6 +5,7 @@
 //! has joined the thread reads the last ones. No counter is contended, and none costs the hot path
 //! more than an addition.
 
+use crate::datagram::Transport;
 use crate::message::Class;
 use crate::sync::{Arc, AtomicU64, Ordering, Padded};
 
@@ -155,6 +156,35 @@ impl Refusal {
 }
 
 counts! {
+    /// What a receiver has counted.
+    ReceiverCounts published as ReceiverLedger {
+        /// Sweeps over the sockets.
+        sweeps,
+        /// System calls that read datagrams.
+        receive_calls,
+        /// Times that the receiver waited for room in a packet ring, the data left in the kernel.
+        ring_full,
+        /// Nanoseconds by which the time line is ahead of the wall clock, because that stepped back.
+        clock_shift_ns,
+    } and {
+        /// Datagrams read from the sockets.
+        received by Transport,
+        /// Bytes in them.
+        bytes by Transport,
+        /// Those of them that were longer than the receive buffer.
+        truncated by Transport,
+        /// Datagrams that the kernel dropped before the seal, as the sockets themselves say.
+        kernel_dropped by Transport,
+        /// Datagrams that came after the seal and were refused.
+        late by Transport,
+        /// Datagrams read for a worker that is gone.
+        worker_gone by Transport,
+        /// Errors of the system calls.
+        read_errors by Transport,
+    }
+}
+
+counts! {
     /// What a worker has counted.
     WorkerCounts published as WorkerLedger {
         /// Datagrams taken out of the ring and applied.
@@ -238,6 +268,14 @@ impl Balance {
     pub const fn holds(&self) -> bool {
         self.left == self.right
     }
+}
+
+/// Every datagram received is applied by a worker.
+#[must_use]
+pub fn datagrams_balance(receivers: &ReceiverCounts, workers: &WorkerCounts) -> Balance {
+    let gone: u64 = receivers.worker_gone.iter().sum();
+    let left = receivers.received.iter().sum();
+    Balance { name: "datagrams", left, right: workers.datagrams + gone }
 }
 
 /// Every line is a metric, an event, a service check, malformed or torn.

@@ -100,6 +100,12 @@ impl PacketProducer {
         (HEAD + length).next_multiple_of(ALIGN)
     }
 
+    /// Bytes of records that a batch is sure to take if none is larger than `record_bytes_max`.
+    #[must_use]
+    pub fn room(&self, record_bytes_max: usize) -> usize {
+        self.ring.slots().saturating_sub(record_bytes_max)
+    }
+
     /// Opens a batch for records of `bytes` bytes in all ([`PacketProducer::record_bytes`]), none
     /// of them larger than `record_bytes_max`.
     ///
@@ -141,6 +147,12 @@ impl PacketProducer {
             Ok(()) => Ok(LaneSeal { lane: self.lane, epoch: self.committed.current() }),
             Err(Full) => Err(self),
         }
+    }
+
+    /// Number of the lane.
+    #[must_use]
+    pub fn lane(&self) -> usize {
+        self.lane
     }
 
     /// True if the worker is gone: nothing that is pushed will ever be read.

@@ -69,6 +69,12 @@ impl Clock {
         Stamp::from_ns(self.latest.monotonic_ns.saturating_add(self.offset_ns))
     }
 
+    /// The latest reading of the monotonic clock, in nanoseconds.
+    #[must_use]
+    pub fn monotonic_ns(&self) -> u64 {
+        self.latest.monotonic_ns
+    }
+
     /// The stamp of an arrival that the kernel stamped with its wall clock.
     ///
     /// Its age is taken from the latest reading. An age below zero (a stamp from the future) counts

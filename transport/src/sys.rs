@@ -187,7 +187,7 @@ impl Batch {
     }
 
     /// Returns the datagrams of the last [`recv`](Self::recv), in the order of the socket's queue.
-    pub fn datagrams(&self) -> impl Iterator<Item = Received<'_>> {
+    pub fn datagrams(&self) -> impl Iterator<Item = Received<'_>> + Clone {
         (0..self.filled).map_while(|index| self.datagram(index))
     }
 
