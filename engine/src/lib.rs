@@ -13,10 +13,11 @@
 pub mod limits;
 pub mod time;
 
-pub mod bucket;
 pub mod context;
 pub mod datagram;
 pub mod frame;
 pub mod message;
 pub mod series;
 pub mod sketch;
+
+pub mod bucket;
