@@ -149,6 +149,7 @@ proptest! {
             bin_count_max: NonZeroU16::new(bin_count_max).unwrap(),
         };
         let (store, model) = run(&steps, shape);
+        prop_assert_eq!(store.bins as usize, model.bins.len());
         prop_assert_eq!(store.bins().collect::<Vec<_>>(), model.bins);
     }
 
@@ -182,7 +183,9 @@ proptest! {
         let estimate = sketch.quantile(q);
         let slack = low.abs() * 1e-9;
         // In the lowest bin the estimate starts from the smallest value instead of the bin's bound.
-        let from = if key(*ranked) == key(values[0]) { from.min(values[0]) } else { from };
+        let lowest = key(*ranked) == key(values[0]);
+        let (from, to) =
+            if lowest { (from.min(values[0]), to.max(values[0])) } else { (from, to) };
         prop_assert!(from - slack <= estimate && estimate <= to + slack, "{} for {}", estimate, ranked);
     }
 
