@@ -50,7 +50,7 @@ struct Run {
 pub struct Store {
     runs: Vec<Run>,
     /// How many bins the runs stand for.
-    bins: u32,
+    pub(super) bins: u32,
     shape: Shape,
 }
 
@@ -123,21 +123,18 @@ impl Store {
     /// allows: every count is still there.
     pub fn trim(&mut self) {
         let full = self.full();
-        let mut surplus = self.bins.saturating_sub(u32::from(self.shape.bins_max.get()));
+        let bins_max = u32::from(self.shape.bins_max.get());
+        let mut surplus = self.bins.saturating_sub(bins_max);
         if surplus == 0 {
             return;
         }
+        self.bins = bins_max;
         let mut aside = Vec::new();
         let mut dropped = 0;
         let mut missing = 0_u32;
         for run in &mut self.runs {
             let bins = bins_of(run.count, full);
-            let taken = if bins <= surplus {
-                dropped += 1;
-                run.count
-            } else {
-                leading(run.count, surplus, full)
-            };
+            let taken = if bins <= surplus { run.count } else { leading(run.count, surplus, full) };
             surplus -= bins.min(surplus);
             run.count -= taken;
             // Adding up bin by bin leaves 1 to `full` values over; the rest went aside.
@@ -145,17 +142,18 @@ impl Store {
             let whole = missing.saturating_sub(1) / full * full;
             if whole > 0 {
                 aside.push(Run { key: run.key, count: whole });
+                self.bins += whole / full;
                 missing -= whole;
             }
-            if run.count > 0 && surplus == 0 {
+            if run.count > 0 {
+                let total = run.count.saturating_add(missing);
+                self.bins += bins_of(total, full) - bins_of(run.count, full);
+                run.count = total;
                 break;
             }
-        }
-        if let Some(kept) = self.runs.get_mut(dropped) {
-            kept.count = kept.count.saturating_add(missing);
+            dropped += 1;
         }
         self.runs.splice(..dropped, aside);
-        self.bins = self.runs.iter().map(|run| bins_of(run.count, full)).sum();
     }
 
     /// Gives the bins in ascending order of key, repeats in the reference agent's order.

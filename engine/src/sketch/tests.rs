@@ -149,6 +149,7 @@ proptest! {
             bin_count_max: NonZeroU16::new(bin_count_max).unwrap(),
         };
         let (store, model) = run(&steps, shape);
+        prop_assert_eq!(store.bins as usize, model.bins.len());
         prop_assert_eq!(store.bins().collect::<Vec<_>>(), model.bins);
     }
 
@@ -181,8 +182,7 @@ proptest! {
         let (from, to) = if low < 0.0 { (low * GAMMA, low) } else { (low, low * GAMMA) };
         let estimate = sketch.quantile(q);
         let slack = low.abs() * 1e-9;
-        // In the lowest bin the estimate starts from the smallest value instead of the bin's bound;
-        // keys are rounded, so that value may lie on either side of it.
+        // In the lowest bin the estimate starts from the smallest value instead of the bin's bound.
         let lowest = key(*ranked) == key(values[0]);
         let (from, to) =
             if lowest { (from.min(values[0]), to.max(values[0])) } else { (from, to) };
