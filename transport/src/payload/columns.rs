@@ -294,12 +294,12 @@ impl Columns {
     }
 
     fn push_name(&mut self, name: &str) {
-        let name = text_number(&mut self.names, name);
+        let name = optional_number(&mut self.names, name);
         delta(&mut self.plain[NAMES], &mut self.last.name, name);
     }
 
     fn push_source_type(&mut self, source_type: &str) {
-        let source_type = text_number(&mut self.source_types, source_type);
+        let source_type = optional_number(&mut self.source_types, source_type);
         delta(&mut self.plain[SOURCE_TYPES], &mut self.last.source_type, source_type);
     }
 
@@ -476,10 +476,12 @@ const fn summary_values(point: &SketchPoint<'_>) -> [f64; 3] {
     [point.summary.sum, point.summary.min, point.summary.max]
 }
 
+/// The number of a text that may be missing: 0 for the empty one.
+fn optional_number(dictionary: &mut Dictionary, text: &str) -> i64 {
+    if text.is_empty() { 0 } else { text_number(dictionary, text) }
+}
+
 fn text_number(dictionary: &mut Dictionary, text: &str) -> i64 {
-    if text.is_empty() {
-        return 0;
-    }
     dictionary.number(|out| {
         wire::varint(out, text.len() as u64);
         out.extend_from_slice(text.as_bytes());
@@ -493,4 +495,36 @@ fn delta(out: &mut Vec<u8>, last: &mut i64, value: i64) {
 
 const fn field_bytes(number: u32, length: usize) -> usize {
     wire::varint_bytes((number as u64) << 3) + wire::varint_bytes(length as u64) + length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_tag_is_a_tag() {
+        let mut columns = Columns::default();
+        let own = [Tag::from("")];
+        columns.push_tagset(Tags { own: &own, global: &[] }, lift::stays);
+        assert_eq!(columns.column(TAG_STRINGS), [0]);
+        assert_eq!(columns.column(TAGSETS), [2, 2]);
+        assert_eq!(columns.column(TAGSET_REFS), [2]);
+    }
+
+    #[test]
+    fn two_kinds_of_numbers_join_to_one_that_holds_both() {
+        use NumberKind::{Double, Float, Int24, Int48, Zero};
+        let values =
+            [(0.0, Zero), (-5.0, Int24), (16_777_217.0, Int48), (0.5, Float), (0.1, Double)];
+        for (value, kind) in values {
+            assert_eq!(NumberKind::of(value), kind, "{value}");
+            assert_eq!(kind.join(kind), kind);
+            for (_, other) in values {
+                assert_eq!(kind.join(other), other.join(kind), "{kind:?} {other:?}");
+                assert_eq!(kind.join(other).join(kind), kind.join(other), "{kind:?} {other:?}");
+            }
+        }
+        assert_eq!(Int24.join(Float), Float);
+        assert_eq!(Int48.join(Float), Double);
+    }
 }

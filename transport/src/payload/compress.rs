@@ -225,3 +225,92 @@ fn deflate_run(deflate: &mut Compress, mut input: &[u8], out: &mut Vec<u8>, flus
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    const ALL: [Compression; 4] = [
+        Compression::Zstd { level: Compression::ZSTD_LEVEL },
+        Compression::Zlib,
+        Compression::Gzip,
+        Compression::None,
+    ];
+
+    /// Bytes that no compressor makes smaller.
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 1u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        (0..length).map(|_| next()).collect()
+    }
+
+    fn decompressed(encoding: Encoding, body: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        match encoding {
+            Encoding::Zstd => zstd::stream::copy_decode(body, &mut plain).unwrap(),
+            Encoding::Deflate => {
+                flate2::read::ZlibDecoder::new(body).read_to_end(&mut plain).map(drop).unwrap();
+            }
+            Encoding::Gzip => {
+                flate2::read::GzDecoder::new(body).read_to_end(&mut plain).map(drop).unwrap();
+            }
+            Encoding::Identity => plain.extend_from_slice(body),
+        }
+        plain
+    }
+
+    /// For all compressors, lengths around their block sizes, and bytes that don't compress: what a
+    /// piece adds stays within what was foretold, and the whole comes back.
+    #[test]
+    fn no_piece_grows_beyond_its_bound() {
+        let lengths = [0, 1, 100, 31_744, 32_768, 65_535, 65_536, 131_071, 131_073, 300_000];
+        for compression in ALL {
+            let mut compressor = Compressor::new(compression);
+            for first in lengths {
+                let input = noise(first + 1000);
+                let mut body = Vec::new();
+                let mut read = 0;
+                for length in [first, 0, 1, 999] {
+                    let bound = body.len() + compressor.bytes_max(length);
+                    let piece = &input[read..read + length];
+                    match length {
+                        999 => compressor.finish(piece, &mut body),
+                        _ => compressor.push(piece, &mut body),
+                    }
+                    assert!(body.len() <= bound, "{compression:?} {length}");
+                    read += length;
+                }
+                assert_eq!(decompressed(compressor.encoding(), &body), input, "{compression:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_body_is_one_too() {
+        for compression in ALL {
+            let mut compressor = Compressor::new(compression);
+            for _ in 0..2 {
+                let mut body = Vec::new();
+                compressor.finish(b"", &mut body);
+                assert_eq!(decompressed(compressor.encoding(), &body), b"");
+            }
+        }
+    }
+
+    /// A body ends where it ends: a reader of single frames finds all of it.
+    #[test]
+    fn zstd_writes_one_frame_however_often_it_is_pushed() {
+        let mut compressor = Compressor::new(Compression::default());
+        let mut body = Vec::new();
+        for _ in 0..5 {
+            compressor.push(&noise(1000), &mut body);
+        }
+        compressor.finish(b"end", &mut body);
+        assert_eq!(zstd_safe::find_frame_compressed_size(&body).unwrap(), body.len());
+    }
+}

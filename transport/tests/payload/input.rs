@@ -6,6 +6,7 @@ use lastdrop_engine::sketch::Sketch;
 use serde_json::Value;
 
 /// A series that owns what [`Series`] borrows.
+#[derive(Clone, Debug)]
 pub(crate) struct OwnedSeries {
     pub(crate) name: String,
     pub(crate) host: String,
@@ -14,6 +15,7 @@ pub(crate) struct OwnedSeries {
     pub(crate) kind: SeriesKind,
     pub(crate) points: Vec<Point>,
     pub(crate) interval_s: u64,
+    pub(crate) unit: String,
     pub(crate) source_type_name: String,
     pub(crate) origin: Origin,
     pub(crate) no_index: bool,
@@ -40,6 +42,7 @@ impl OwnedSeries {
             },
             points: input["points"].as_array().unwrap().iter().map(point).collect(),
             interval_s: input["interval"].as_u64().unwrap_or_default(),
+            unit: String::new(),
             source_type_name: text(&input["source_type_name"]),
             origin: origin(&input["origin"]),
             no_index: input["no_index"].as_bool().unwrap_or_default(),
@@ -54,7 +57,7 @@ impl OwnedSeries {
             kind: self.kind,
             points: &self.points,
             interval_s: self.interval_s,
-            unit: "",
+            unit: &self.unit,
             source_type_name: &self.source_type_name,
             no_index: self.no_index,
             origin: self.origin,

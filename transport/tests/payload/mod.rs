@@ -1,6 +1,7 @@
 //! What the payload tests share: inputs, an independent reader, and decompression.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod columns;
 pub(crate) mod input;
 pub(crate) mod reader;
 

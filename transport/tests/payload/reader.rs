@@ -100,7 +100,7 @@ pub(crate) fn columns(input: &[u8]) -> Vec<(u64, &[u8])> {
     fields(input).into_iter().map(|(number, value)| (number, value.bytes())).collect()
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SeriesMessage {
     pub(crate) resources: Vec<(String, String)>,
     pub(crate) metric: String,
@@ -115,7 +115,7 @@ pub(crate) struct SeriesMessage {
 }
 
 /// Metric type, product, category, service.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct OriginMessage(pub(crate) [u64; 4]);
 
 /// Reads a `MetricPayload`.
@@ -187,13 +187,13 @@ fn metadata(body: &[u8]) -> Option<OriginMessage> {
 }
 
 /// A `SketchPayload`: its sketches, and whether its metadata is there (and empty).
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SketchesMessage {
     pub(crate) sketches: Vec<SketchMessage>,
     pub(crate) has_metadata: bool,
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SketchMessage {
     pub(crate) metric: String,
     pub(crate) host: String,
@@ -202,7 +202,7 @@ pub(crate) struct SketchMessage {
     pub(crate) metadata: Option<Option<OriginMessage>>,
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct DogsketchMessage {
     pub(crate) second: i64,
     pub(crate) count: i64,
