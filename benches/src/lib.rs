@@ -5,4 +5,6 @@
 //! ever driven as a process, and what it sends is decoded here by a reader of our own.
 
 pub mod intake;
+pub mod load;
+pub mod sink;
 pub mod units;
