@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 pub use script::{Fault, STEPS, Script, ScriptError, Span};
 pub use serve::Request;
 pub use tls::Certificate;
-pub use totals::{Metric, StoredSeries, Totals};
+pub use totals::{Last, Metric, StoredSeries, Totals};
 
 use decode::{Check, Event};
 use serve::Shared;

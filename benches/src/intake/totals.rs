@@ -53,16 +53,23 @@ pub struct Metric {
     pub points: u64,
     /// Counts, and rates times their interval, summed.
     pub count: f64,
-    /// The value that a gauge had last: of the latest second, then of the latest arrival.
-    pub last: Option<f64>,
+    /// What a gauge had last: the point of the latest second, then of the latest arrival.
+    pub last: Option<Last>,
     /// Sketches accepted, one a bucket.
     pub sketches: u64,
     /// Samples in them.
     pub sketch_count: u64,
     /// The samples' sum.
     pub sketch_sum: f64,
-    #[serde(skip)]
-    last_second: i64,
+}
+
+/// A gauge's last point.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Last {
+    /// Second since 1970.
+    pub second: i64,
+    /// Value.
+    pub value: f64,
 }
 
 impl Totals {
@@ -181,8 +188,8 @@ impl Store {
                 Kind::Count => 1.0,
                 Kind::Rate => interval_weight(series.interval_s),
                 Kind::Gauge | Kind::Sketch => {
-                    if metric.last.is_none() || second >= metric.last_second {
-                        (metric.last, metric.last_second) = (Some(value), second);
+                    if metric.last.is_none_or(|last| second >= last.second) {
+                        metric.last = Some(Last { second, value });
                     }
                     continue;
                 }
@@ -308,9 +315,9 @@ mod tests {
         let mut store = Store::default();
         store.accept(1, series(Kind::Gauge, &[], &[(20, 2.0)]));
         store.accept(2, series(Kind::Gauge, &[], &[(10, 1.0)]));
-        assert_eq!(store.totals.metrics["m"].last, Some(2.0));
+        assert_eq!(store.totals.metrics["m"].last, Some(Last { second: 20, value: 2.0 }));
         store.accept(3, series(Kind::Gauge, &[], &[(20, 3.0)]));
-        assert_eq!(store.totals.metrics["m"].last, Some(3.0));
+        assert_eq!(store.totals.metrics["m"].last, Some(Last { second: 20, value: 3.0 }));
     }
 
     #[test]
