@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::sink::{BATCH_MAX, OnFull, Sink, Target};
+use crate::sink::{BATCH_MAX, OnFull, Sent, Sink, Target};
 use block::Block;
 pub use block::{Kind, Mix, MixError};
 pub(crate) use pace::Pacer;
@@ -201,7 +201,9 @@ struct Sender {
 
 impl Sender {
     fn new(options: &LoadOptions, share: Share) -> io::Result<Self> {
-        let sink = Sink::connect(&options.target, options.on_full)?;
+        let sink = Sink::connect(&options.target, options.on_full).map_err(|error| {
+            io::Error::new(error.kind(), format!("can't send to {}: {error}", options.target))
+        })?;
         let block = Block::build(options, share.number);
         let taken = vec![0; block.len()];
         let failed = Failed::default();
@@ -232,12 +234,10 @@ impl Sender {
             let due = pacer.as_mut().map_or(wanted, |pacer| pacer.take(now, wanted));
             if due == 0 {
                 thread::sleep(pacer.as_ref().map_or(Duration::ZERO, Pacer::pause));
-                continue;
+            } else if self.send_all(due).is_none() {
+                return false;
             }
-            match self.send(due) {
-                Progress::Tried { datagrams, .. } => left -= datagrams,
-                Progress::Broken => return false,
-            }
+            left -= count(due);
         }
         true
     }
@@ -245,19 +245,35 @@ impl Sender {
     fn burst(&mut self) {
         let mut left = self.share.burst;
         while left > 0 {
-            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(BATCH_MAX);
-            match self.send(wanted) {
-                Progress::Tried { datagrams, taken } => {
-                    left -= datagrams;
-                    self.burst_datagrams += taken;
-                }
-                Progress::Broken => return,
-            }
+            let batch = usize::try_from(left).unwrap_or(usize::MAX).min(BATCH_MAX);
+            let Some(taken) = self.send_all(batch) else { return };
+            self.burst_datagrams += taken;
+            left -= count(batch);
         }
     }
 
-    /// Sends up to `wanted` datagrams from where the block was left, and counts them.
-    fn send(&mut self, wanted: usize) -> Progress {
+    /// Tries so many datagrams, and gives the number that were taken; `None` if the socket broke.
+    fn send_all(&mut self, datagrams: usize) -> Option<u64> {
+        let (mut left, mut taken) = (datagrams, 0);
+        while left > 0 {
+            let sent = self.send(left);
+            left -= sent.taken;
+            taken += count(sent.taken);
+            if let Some(error) = sent.error {
+                *self.failed.errors.entry(error_name(&error)).or_default() += 1;
+                self.failed.datagrams += 1;
+                left -= 1;
+                if self.sink.breaks() {
+                    return None;
+                }
+            }
+        }
+        Some(taken)
+    }
+
+    /// Sends up to `wanted` datagrams from where the block was left, and moves on behind the last
+    /// one tried.
+    fn send(&mut self, wanted: usize) -> Sent {
         let mut batch: [&[u8]; BATCH_MAX] = [&[]; BATCH_MAX];
         let mut count = 0;
         for (slot, datagram) in batch.iter_mut().zip(self.block.from(self.next)).take(wanted) {
@@ -268,18 +284,9 @@ impl Sender {
         for taken in &mut self.taken[self.next..self.next + sent.taken] {
             *taken += 1;
         }
-        let mut tried = sent.taken;
-        if let Some(error) = sent.error {
-            *self.failed.errors.entry(error_name(&error)).or_default() += 1;
-            self.failed.datagrams += 1;
-            tried += 1;
-            if self.sink.breaks() {
-                return Progress::Broken;
-            }
-        }
+        let tried = sent.taken + usize::from(sent.error.is_some());
         self.next = (self.next + tried) % self.block.len();
-        let count = |datagrams: usize| u64::try_from(datagrams).unwrap_or(u64::MAX);
-        Progress::Tried { datagrams: count(tried), taken: count(sent.taken) }
+        sent
     }
 
     fn add_to(self, report: &mut LoadReport) {
@@ -303,12 +310,8 @@ impl Sender {
     }
 }
 
-/// How far a send came.
-enum Progress {
-    /// So many datagrams were tried, so many of them taken.
-    Tried { datagrams: u64, taken: u64 },
-    /// The socket is of no use any more.
-    Broken,
+fn count(datagrams: usize) -> u64 {
+    u64::try_from(datagrams).unwrap_or(u64::MAX)
 }
 
 fn error_name(error: &io::Error) -> String {

@@ -134,6 +134,22 @@ fn refused_sends_are_counted_apart() {
     assert_eq!(report.messages, report.datagrams);
 }
 
+/// Neither failures nor the block's end, which cut a call short, take anything off what is due.
+#[test]
+fn a_batch_is_tried_whole_over_failures_and_the_end_of_the_block() {
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let end = Length::Datagrams(0);
+    let options = LoadOptions { messages: 200, ..LoadOptions::new(Target::Udp(closed), end) };
+    let mut sender = Sender::new(&options, Share::of(&options, 0)).unwrap();
+    let mut taken = 0;
+    for _ in 0..100 {
+        taken += sender.send_all(BATCH_MAX).unwrap();
+    }
+    assert!(sender.block.len() < 6_400 && sender.failed.datagrams > 0);
+    assert_eq!(taken + sender.failed.datagrams, 6_400);
+    assert_eq!(sender.taken.iter().sum::<u64>(), taken);
+}
+
 /// Nobody reads: what the socket held before it was full is sent, the rest failed.
 #[test]
 fn a_full_socket_fails_the_rest_if_so_asked() {
