@@ -55,6 +55,8 @@ pub struct Script {
     steps: VecDeque<Step>,
     /// Increments to leave out of counters that are otherwise accepted.
     forget: u32,
+    /// Connections to accept and never read from.
+    deaf: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +80,21 @@ impl Script {
     pub fn forget(mut self, increments: u32) -> Self {
         self.forget = increments;
         self
+    }
+
+    /// Makes the intake accept this many connections without ever reading from them: half-open to
+    /// an HTTP client, a handshake that stalls to a TLS client.
+    #[must_use]
+    pub fn deaf(mut self, connections: u32) -> Self {
+        self.deaf = connections;
+        self
+    }
+
+    /// Tells whether the connection that was just accepted is one to be deaf on.
+    pub(super) fn take_deaf(&mut self) -> bool {
+        let deaf = self.deaf > 0;
+        self.deaf = self.deaf.saturating_sub(1);
+        deaf
     }
 
     /// Takes what the request that arrives now must suffer.
@@ -124,8 +141,9 @@ impl std::error::Error for ScriptError {}
 
 /// The grammar, for help and errors.
 pub const STEPS: &str = "steps are separated by commas: ok, 503, 429/RETRY_AFTER_S, early=413, \
-    delay=1500ms, drip=1s, reset=BODY_BYTES, close, silent, wrong-length, endless-headers, forget; \
-    each may end in *REQUESTS or @TIME (503*2, 503@2s)";
+    delay=1500ms, drip=1s, reset=BODY_BYTES, close, silent, wrong-length, endless-headers, each for \
+    one POST or ending in *POSTS or @TIME (503*2, 503@2s); beside them, at any time, \
+    deaf*CONNECTIONS and forget*INCREMENTS";
 
 impl FromStr for Script {
     type Err = ScriptError;
@@ -136,7 +154,8 @@ impl FromStr for Script {
             let error = |why: String| ScriptError { step: step.to_owned(), why };
             let (fault, span) = split_span(step).map_err(error)?;
             match (fault, span) {
-                ("forget", Span::Requests(times)) => script.forget += times,
+                ("forget", Span::Requests(increments)) => script.forget += increments,
+                ("deaf", Span::Requests(connections)) => script.deaf += connections,
                 _ => script = script.then(read_fault(fault).map_err(error)?, span),
             }
         }
@@ -242,12 +261,24 @@ mod tests {
                 Fault::EndlessHeaders,
             ]
         );
-        assert_eq!("forget*3".parse::<Script>().unwrap(), Script::default().forget(3));
+        let beside: Script = "forget*3,deaf".parse().unwrap();
+        assert_eq!(beside, Script::default().forget(3).deaf(1));
     }
 
     #[test]
     fn a_step_that_makes_no_sense_is_named() {
-        for text in ["5O3", "99", "600", "delay", "delay=5", "reset=-1", "close=1", "503*x", "no"] {
+        for text in [
+            "5O3",
+            "99",
+            "600",
+            "delay",
+            "delay=5",
+            "reset=-1",
+            "close=1",
+            "503*x",
+            "no",
+            "forget@1s",
+        ] {
             let error = text.parse::<Script>().unwrap_err();
             assert_eq!(error.step, text);
         }

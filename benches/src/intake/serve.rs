@@ -124,6 +124,9 @@ pub(super) async fn serve(
 }
 
 async fn welcome(stream: TcpStream, tls: Option<Arc<ServerConfig>>, shared: Arc<Shared>) {
+    if shared.lock().script.take_deaf() {
+        return pending().await; // Holds the connection until the intake stops.
+    }
     let Some(tls) = tls else {
         return converse(stream, |stream| stream, shared).await;
     };

@@ -214,6 +214,17 @@ fn a_silent_connection_stays_open_without_an_answer() {
 }
 
 #[test]
+fn a_deaf_connection_is_never_read_and_the_next_one_is() {
+    let intake = start("deaf");
+    let mut stream = connect(&intake);
+    stream.write_all(request("POST", "/api/v1/series", RATE).as_bytes()).unwrap();
+    assert_eq!(post(&mut connect(&intake), RATE), 202);
+    assert_eq!(intake.totals().requests, 1);
+    stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    assert!(stream.read(&mut [0]).is_err(), "answered");
+}
+
+#[test]
 fn a_wrong_length_ends_before_the_promised_bytes() {
     let intake = start("wrong-length");
     let mut stream = connect(&intake);

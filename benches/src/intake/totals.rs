@@ -78,6 +78,21 @@ impl Totals {
     pub fn count(&self, metric: &str) -> f64 {
         self.metrics.get(metric).map_or(0.0, |metric| metric.count)
     }
+
+    /// Adds up all metrics whose names start with a prefix, such as `load.count.`.
+    #[must_use]
+    pub fn under(&self, prefix: &str) -> Metric {
+        let metrics = self.metrics.range(prefix.to_owned()..);
+        let named = metrics.take_while(|(name, _)| name.starts_with(prefix));
+        named.fold(Metric::default(), |sum, (_, metric)| Metric {
+            points: sum.points + metric.points,
+            count: sum.count + metric.count,
+            last: latest(sum.last, metric.last),
+            sketches: sum.sketches + metric.sketches,
+            sketch_count: sum.sketch_count + metric.sketch_count,
+            sketch_sum: sum.sketch_sum + metric.sketch_sum,
+        })
+    }
 }
 
 /// One series as the intake holds it.
@@ -188,9 +203,7 @@ impl Store {
                 Kind::Count => 1.0,
                 Kind::Rate => interval_weight(series.interval_s),
                 Kind::Gauge | Kind::Sketch => {
-                    if metric.last.is_none_or(|last| second >= last.second) {
-                        metric.last = Some(Last { second, value });
-                    }
+                    metric.last = latest(metric.last, Some(Last { second, value }));
                     continue;
                 }
             };
@@ -218,6 +231,11 @@ impl Store {
             }
         }
     }
+}
+
+/// The later of two gauge points; the second one if they are of the same second.
+fn latest(a: Option<Last>, b: Option<Last>) -> Option<Last> {
+    a.into_iter().chain(b).max_by_key(|last| last.second)
 }
 
 /// Digests a body's path and bytes, so that two requests can be told to be the same.
@@ -343,6 +361,16 @@ mod tests {
         let metric = &store.totals.metrics["d"];
         assert_eq!((metric.sketches, metric.sketch_count, metric.sketch_sum), (3, 9, 18.0));
         assert_eq!(store.totals.duplicate_points, 1);
+    }
+
+    #[test]
+    fn metrics_add_up_under_a_prefix() {
+        let named =
+            |name: &str, count| (name.to_owned(), Metric { count, points: 1, ..Metric::default() });
+        let metrics = [named("a", 1.0), named("a.b", 2.0), named("a.c", 4.0), named("b", 8.0)];
+        let totals = Totals { metrics: metrics.into(), ..Totals::default() };
+        assert_eq!((totals.under("a.").count, totals.under("a.").points), (6.0, 2));
+        assert_eq!(totals.under("c"), Metric::default());
     }
 
     #[test]
