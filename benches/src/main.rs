@@ -4,6 +4,7 @@ mod cli;
 
 use std::fs;
 use std::io::{self, Write};
+use std::path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -61,7 +62,7 @@ fn run_intake(args: IntakeArgs) -> Done {
     let mut lines = format!("{}\n", intake.url());
     if let Some(pem) = intake.ca_pem() {
         fs::write(&args.ca, pem)?;
-        lines.push_str(&format!("SSL_CERT_FILE={}\n", args.ca.display()));
+        lines.push_str(&format!("SSL_CERT_FILE={}\n", path::absolute(&args.ca)?.display()));
     }
     print(&lines)?;
     signals.forever().next();

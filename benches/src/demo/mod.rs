@@ -115,7 +115,8 @@ pub fn run(options: &DemoOptions, screen: &mut Screen) -> Result<Outcome, DemoEr
     let intake_options =
         IntakeOptions { tls: options.tls, script: options.script.clone(), port: 0 };
     let intake = Intake::start(intake_options).map_err(during("start the intake"))?;
-    let run = Run { options, folder: folder.path(), intake: &intake };
+    let patience = options.over + PATIENCE;
+    let run = Run { options, folder: folder.path(), intake: &intake, patience };
     let start = run.start_agent(&program)?;
     let end = run.watch(start, screen);
     Ok(run.outcome(end))
@@ -126,6 +127,8 @@ struct Run<'a> {
     options: &'a DemoOptions,
     folder: &'a Path,
     intake: &'a Intake,
+    /// Longest time that the agent may run.
+    patience: Duration,
 }
 
 /// How the agent ended, and when (nanoseconds of the monotonic clock).
@@ -184,7 +187,7 @@ impl Run<'_> {
     /// Shows the progress until the agent is gone.
     fn watch(&self, mut agent: Child, screen: &mut Screen) -> End {
         let start = Instant::now();
-        let deadline = start + self.options.over + PATIENCE;
+        let deadline = start + self.patience;
         let id = agent.id();
         let (ended, end) = mpsc::channel();
         thread::spawn(move || {
@@ -243,4 +246,42 @@ impl Run<'_> {
 /// agent then says so and the demo fails in the open.
 fn free_udp_port() -> io::Result<u16> {
     Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing is ever sent, nothing is ever received: only the complaints tell it from success.
+    #[test]
+    fn an_agent_that_fails_at_once_is_no_success() {
+        let options = DemoOptions { agent: Some("false".into()), ..DemoOptions::default() };
+        let outcome = run(&options, &mut Screen::quiet()).unwrap();
+        assert!(outcome.to_string().starts_with("sent 0 · accepted 0 · lost 0\n"));
+        let complaints = outcome.complaints();
+        for part in ["0 of 10500", "exit status: 1", "no receipt"] {
+            assert!(complaints.iter().any(|text| text.contains(part)), "{complaints:?}");
+        }
+    }
+
+    #[test]
+    fn an_agent_that_cannot_be_started_is_an_error_that_names_it() {
+        let options = DemoOptions { agent: Some("/nowhere/x".into()), ..DemoOptions::default() };
+        let error = run(&options, &mut Screen::quiet()).unwrap_err();
+        assert!(error.to_string().starts_with("can't start /nowhere/x: "), "{error}");
+    }
+
+    #[test]
+    fn an_agent_that_does_not_end_is_killed_and_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let intake = Intake::start(IntakeOptions::default()).unwrap();
+        let options = DemoOptions::default();
+        let patience = Duration::ZERO;
+        let run = Run { options: &options, folder: folder.path(), intake: &intake, patience };
+        let agent = Command::new("sleep").arg("600").spawn().unwrap();
+        let end = run.watch(agent, &mut Screen::quiet());
+        assert_eq!(end.status, None);
+        let complaints = run.outcome(end).complaints();
+        assert!(complaints.iter().any(|text| text.contains("was killed")), "{complaints:?}");
+    }
 }

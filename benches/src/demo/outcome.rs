@@ -66,10 +66,10 @@ impl Outcome {
         let Progress { sent, failed, .. } = self.progress;
         complain(sent != self.planned, format!("{sent} of {} messages were sent", self.planned));
         complain(failed > 0, format!("{failed} sends failed"));
-        complain(self.lost() > 0.0, format!("{} increments were lost", Count(self.lost())));
+        complain(self.lost() > 0.0, format!("increments lost: {}", Count(self.lost())));
         complain(
             self.lost() < 0.0,
-            format!("{} increments more than sent were counted", Count(-self.lost())),
+            format!("increments counted that were never sent: {}", Count(-self.lost())),
         );
         for reason in self.totals.undecodable_reasons.iter().take(3) {
             complain(true, format!("the intake could not read a request: {reason}"));
@@ -122,11 +122,12 @@ impl fmt::Display for Outcome {
         let Totals { requests, connections, duplicate_points, .. } = &self.totals;
         writeln!(
             f,
-            "the intake answered {requests} requests on {connections} connections; \
-             {duplicate_points} points came twice"
+            "at the intake: requests {requests} · connections {connections} · points that came \
+             twice {duplicate_points}"
         )?;
         if let Some(receipt) = &self.receipt {
-            writeln!(f, "the agent's receipt:\n{receipt:#}")?;
+            let verdict = if self.balanced() { "balanced" } else { "NOT balanced" };
+            writeln!(f, "the agent's receipt, {verdict}:\n{receipt:#}")?;
         }
         let complaints = self.complaints();
         for complaint in &complaints {
@@ -192,7 +193,7 @@ mod tests {
     fn one_lost_increment_is_a_failure() {
         let outcome = outcome(10_499.0);
         assert_eq!(first_line(&outcome), "sent 10500 · accepted 10499 · lost 1");
-        assert_eq!(outcome.complaints(), ["1 increments were lost"]);
+        assert_eq!(outcome.complaints(), ["increments lost: 1"]);
         assert!(outcome.to_string().contains("a warning"));
         assert_eq!(outcome.to_json()["lost"], 1.0);
     }
@@ -201,7 +202,7 @@ mod tests {
     fn more_than_was_sent_is_a_failure_too() {
         let outcome = outcome(10_501.0);
         assert_eq!(first_line(&outcome), "sent 10500 · accepted 10501 · lost -1");
-        assert_eq!(outcome.complaints(), ["1 increments more than sent were counted"]);
+        assert_eq!(outcome.complaints(), ["increments counted that were never sent: 1"]);
     }
 
     #[test]
