@@ -1,2 +1,82 @@
-//! lastdrop.
-fn main() {}
+//! The workbench's commands: arguments to plain data, then one call into the library.
+
+mod cli;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use lastdrop_lab::demo::{self, Screen};
+use lastdrop_lab::intake::{Intake, IntakeOptions};
+use lastdrop_lab::{load, task};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use cli::{Cli, Command, DemoArgs, IntakeArgs};
+
+/// What was checked does not hold.
+const FAILED: u8 = 1;
+
+/// Nothing could be checked: wrong arguments, or something in the way. Clap exits with it too.
+const UNUSABLE: u8 = 2;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Demo(args) => run_demo(&args),
+        Command::Intake(args) => run_intake(args),
+        Command::Load(args) => load::run(&args.into())
+            .map_err(Into::into)
+            .and_then(|report| print_json(&report))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Task(args) => {
+            task::run(&args.into()).map(|()| ExitCode::SUCCESS).map_err(Into::into)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("lastdrop-lab: {error}");
+        ExitCode::from(UNUSABLE)
+    })
+}
+
+type Done = Result<ExitCode, Box<dyn std::error::Error>>;
+
+fn run_demo(args: &DemoArgs) -> Done {
+    let outcome = demo::run(&args.options(), &mut Screen::stderr())?;
+    if args.json {
+        print_json(&outcome.to_json())?;
+    } else {
+        print(&outcome.to_string())?;
+    }
+    let failed = !outcome.complaints().is_empty();
+    Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Serves until SIGINT or SIGTERM, then prints the totals.
+fn run_intake(args: IntakeArgs) -> Done {
+    // Before the URL is printed: whoever reads it may send the signal at once.
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let options: IntakeOptions = args.options();
+    let intake = Intake::start(options)?;
+    let mut lines = format!("{}\n", intake.url());
+    if let Some(pem) = intake.ca_pem() {
+        fs::write(&args.ca, pem)?;
+        lines.push_str(&format!("SSL_CERT_FILE={}\n", path::absolute(&args.ca)?.display()));
+    }
+    print(&lines)?;
+    signals.forever().next();
+    print_json(&intake.stop())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<(), Box<dyn std::error::Error>> {
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?))?;
+    Ok(())
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}

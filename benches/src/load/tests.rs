@@ -1,0 +1,221 @@
+use super::*;
+
+use std::collections::BTreeSet;
+use std::net::UdpSocket;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+
+/// What a receiver finds, read by splitting text: nothing of the generator's own bookkeeping.
+#[derive(Debug, Default, PartialEq)]
+struct Found {
+    datagrams: u64,
+    bytes: u64,
+    types: BTreeMap<String, TypeTotals>,
+    contexts: BTreeSet<String>,
+}
+
+impl Found {
+    fn take(&mut self, datagram: &str) {
+        self.datagrams += 1;
+        self.bytes += u64::try_from(datagram.len()).unwrap();
+        for message in datagram.split('\n') {
+            let mut fields = message.split('|');
+            let mut values = fields.next().unwrap().split(':');
+            let name = values.next().unwrap();
+            let word = name.split('.').nth(1).unwrap();
+            let symbol = fields.next().unwrap();
+            assert!(Kind::ALL.iter().any(|kind| kind.symbol() == symbol && kind.word() == word));
+            self.contexts.insert(format!("{name}|{}", fields.next().unwrap_or_default()));
+            let totals = self.types.entry(word.to_owned()).or_default();
+            totals.messages += 1;
+            for value in values {
+                totals.samples += 1;
+                totals.sum += value.parse::<u64>().unwrap();
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check(&self, report: &LoadReport) {
+        assert_eq!((self.datagrams, self.bytes), (report.datagrams, report.bytes));
+        let types: BTreeMap<_, _> = self.types.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+        assert_eq!(types, report.types);
+        let sum = |of: fn(&TypeTotals) -> u64| types.values().map(of).sum::<u64>();
+        assert_eq!(sum(|totals| totals.messages), report.messages);
+        assert_eq!(sum(|totals| totals.samples), report.samples);
+    }
+}
+
+/// Reads so many datagrams with a closure that gives one a call.
+fn find(datagrams: u64, mut receive: impl FnMut(&mut [u8]) -> usize) -> Found {
+    let mut found = Found::default();
+    let mut buffer = vec![0; 65_536];
+    for _ in 0..datagrams {
+        let bytes = receive(&mut buffer);
+        found.take(std::str::from_utf8(&buffer[..bytes]).unwrap());
+    }
+    found
+}
+
+fn wide(target: Target) -> LoadOptions {
+    LoadOptions {
+        mix: "c=4,g=2,s,h,ms,d=3".parse().unwrap(),
+        contexts: 300,
+        tags: 3,
+        values: 2,
+        messages: 5,
+        burst: 50,
+        senders: 2,
+        ..LoadOptions::new(target, Length::Datagrams(1_001))
+    }
+}
+
+#[test]
+fn the_report_of_udp_load_is_what_a_receiver_finds() {
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    receiver.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let target = Target::Udp(receiver.local_addr().unwrap());
+    // So few that a default receive buffer holds them all: none may be dropped here.
+    let length = Length::Datagrams(140);
+    let options = LoadOptions { length, rate: Some(50_000), burst: 20, ..wide(target) };
+    let found = thread::scope(|scope| {
+        let load = scope.spawn(|| run(&options).unwrap());
+        let found = find(160, |buffer| receiver.recv(buffer).unwrap());
+        found.check(&load.join().unwrap());
+        found
+    });
+    assert_eq!(found.contexts.len(), 300);
+    assert_eq!(found.types.len(), 6);
+}
+
+#[test]
+fn the_report_of_unix_datagram_load_is_what_a_receiver_finds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let receiver = UnixDatagram::bind(&path).unwrap();
+    let options = wide(Target::UnixDatagram(path));
+    thread::scope(|scope| {
+        let load = scope.spawn(|| run(&options).unwrap());
+        let found = find(1_051, |buffer| receiver.recv(buffer).unwrap());
+        let report = load.join().unwrap();
+        found.check(&report);
+        assert_eq!(report.burst_datagrams, 50);
+    });
+}
+
+#[test]
+fn the_report_of_unix_stream_load_is_what_a_receiver_finds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let options = LoadOptions { senders: 1, ..wide(Target::UnixStream(path)) };
+    thread::scope(|scope| {
+        let load = scope.spawn(|| run(&options).unwrap());
+        let mut stream = listener.accept().unwrap().0;
+        let found = find(1_051, |buffer| {
+            use std::io::Read;
+            let mut length = [0; 4];
+            stream.read_exact(&mut length).unwrap();
+            let length = usize::try_from(u32::from_le_bytes(length)).unwrap();
+            stream.read_exact(&mut buffer[..length]).unwrap();
+            length
+        });
+        found.check(&load.join().unwrap());
+    });
+}
+
+/// With nobody on the port some sends fail; sent and failed add up to what was tried.
+#[test]
+fn refused_sends_are_counted_apart() {
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let report = run(&LoadOptions::new(Target::Udp(closed), Length::Datagrams(1_000))).unwrap();
+    assert!(report.failed.datagrams > 0, "{report:?}");
+    assert_eq!(report.datagrams + report.failed.datagrams, 1_000);
+    assert_eq!(report.failed.errors.values().sum::<u64>(), report.failed.datagrams);
+    assert_eq!(report.messages, report.datagrams);
+}
+
+/// Neither failures nor the block's end, which cut a call short, take anything off what is due.
+#[test]
+fn a_batch_is_tried_whole_over_failures_and_the_end_of_the_block() {
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let end = Length::Datagrams(0);
+    let options = LoadOptions { messages: 200, ..LoadOptions::new(Target::Udp(closed), end) };
+    let mut sender = Sender::new(&options, Share::of(&options, 0)).unwrap();
+    let mut taken = 0;
+    for _ in 0..100 {
+        taken += sender.send_all(BATCH_MAX).unwrap();
+    }
+    assert!(sender.block.len() < 6_400 && sender.failed.datagrams > 0);
+    assert_eq!(taken + sender.failed.datagrams, 6_400);
+    assert_eq!(sender.taken.iter().sum::<u64>(), taken);
+}
+
+/// Nobody reads: what the socket held before it was full is sent, the rest failed.
+#[test]
+fn a_full_socket_fails_the_rest_if_so_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let receiver = UnixDatagram::bind(&path).unwrap();
+    receiver.set_nonblocking(true).unwrap();
+    let options = LoadOptions {
+        on_full: OnFull::Fail,
+        ..LoadOptions::new(Target::UnixDatagram(path), Length::Datagrams(100))
+    };
+    let report = run(&options).unwrap();
+    assert_eq!(report.failed.errors["EAGAIN"], 100 - report.datagrams);
+    let left = std::iter::from_fn(|| receiver.recv(&mut [0; 256]).ok()).count();
+    assert_eq!(u64::try_from(left).unwrap(), report.datagrams);
+}
+
+#[test]
+fn a_broken_stream_ends_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let length = Length::Time(Duration::from_secs(60));
+    let options = LoadOptions::new(Target::UnixStream(path), length);
+    thread::scope(|scope| {
+        let load = scope.spawn(|| run(&options).unwrap());
+        drop(listener.accept().unwrap());
+        let report = load.join().unwrap();
+        assert_eq!(report.failed.datagrams, 1, "{report:?}");
+    });
+}
+
+#[test]
+fn the_same_seed_gives_the_same_datagrams() {
+    let target = || Target::Udp(([127, 0, 0, 1], 9).into());
+    let datagrams = |options: &LoadOptions, sender| {
+        let block = Block::build(options, sender);
+        block.from(0).map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    let options = wide(target());
+    assert_eq!(datagrams(&options, 0), datagrams(&options, 0));
+    assert_ne!(datagrams(&options, 0), datagrams(&options, 1));
+    let other = LoadOptions { seed: 2, ..wide(target()) };
+    assert_ne!(datagrams(&options, 0), datagrams(&other, 0));
+}
+
+/// For several bounds: no datagram passes its size or its number of messages.
+#[test]
+fn datagrams_keep_their_bounds() {
+    for (messages, datagram_bytes) in [(1, 1_432), (100, 512), (7, 65_000), (100, 1)] {
+        let target = Target::Udp(([127, 0, 0, 1], 9).into());
+        let options = LoadOptions { messages, datagram_bytes, ..wide(target) };
+        let block = Block::build(&options, 0);
+        for (number, datagram) in block.from(0).enumerate() {
+            let count = block.messages_of(number).len();
+            assert_eq!(datagram.split(|&byte| byte == b'\n').count(), count);
+            assert!(count <= usize::try_from(messages).unwrap());
+            assert!(datagram.len() <= datagram_bytes || count == 1);
+        }
+    }
+}
+
+#[test]
+fn a_mix_without_sense_is_refused() {
+    for text in ["", "x=1", "c=0", "c=-1", "c=1,,g=1", "c=70000"] {
+        assert!(text.parse::<Mix>().is_err(), "{text:?}");
+    }
+    assert_eq!("c".parse::<Mix>().unwrap(), Mix::only(Kind::Count));
+}

@@ -1,0 +1,42 @@
+//! Reading of times as people write them.
+
+use std::time::Duration;
+
+/// Reads `1500ms`, `2s`, `0.5s` or `3m`.
+///
+/// # Errors
+///
+/// Says which forms are accepted.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let unit_s = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return Err(format!("{text:?} is no time: write 1500ms, 2s or 3m")),
+    };
+    let seconds = number.parse::<f64>().ok().map(|number| number * unit_s);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| format!("{text:?} is no time: write 1500ms, 2s or 3m"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1_500)));
+        assert_eq!(duration("0.5s"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("3m"), Ok(Duration::from_secs(180)));
+    }
+
+    #[test]
+    fn a_time_without_unit_or_sense_is_refused() {
+        for text in ["", "5", "s", "-1s", "nans", "1h", "1 s", "1e400s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}
