@@ -163,7 +163,7 @@ impl AddressReport {
     #[must_use]
     pub fn capacity(&self, datagram_bytes: usize) -> Option<usize> {
         match (self.transport, self.spreading) {
-            (Transport::Udp, Spreading::Random) => Some(self.plan.capacity(datagram_bytes)),
+            (Transport::Udp, Spreading::ByDatagram) => Some(self.plan.capacity(datagram_bytes)),
             (Transport::Udp, Spreading::BySender | Spreading::None) => {
                 Some(group::GroupPlan { sockets: 1, ..self.plan }.capacity(datagram_bytes))
             }

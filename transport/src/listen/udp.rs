@@ -5,7 +5,7 @@
 //!  first  bind *without* SO_REUSEPORT                      ─ in use: somebody else
 //!         then set SO_REUSEPORT on it
 //!  rest   set SO_REUSEPORT, bind: they join the first
-//!  spread the program that chooses one of them at random
+//!  spread the program that chooses one of them for each datagram
 //! ```
 //!
 //! Buffers and stamps are set before `bind`, so that the first datagram finds them.
@@ -25,7 +25,7 @@ use super::group::{self, BufferBounds, GroupPlan};
 use super::strangers::strangers;
 use super::{Address, AddressReport, Holder, ListenError, ListenSettings, RaisedLimit, Socket};
 use crate::limits::{EPHEMERAL_PORT_TRIES_MAX, GROUP_SOCKETS_MAX};
-use crate::sys::{self, Stamps};
+use crate::sys::{self, Family, Stamps};
 
 /// What to listen on with UDP.
 #[derive(Clone, Debug)]
@@ -68,8 +68,8 @@ impl Interfaces {
 pub enum Spreading {
     /// There is only one.
     None,
-    /// Our program: each datagram may go to any of them.
-    Random,
+    /// Our program: the datagrams of one sender go to all of them.
+    ByDatagram,
     /// The kernel, by the sender's address and port: all of one sender go to the same.
     BySender,
 }
@@ -257,9 +257,10 @@ impl<'a> Binder<'a> {
         if count == 1 {
             return Spreading::None;
         }
+        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
         self.attempts
-            .attempt(&place, Feature::Spread, || sys::spread(last.as_fd(), count))
-            .map_or(Spreading::BySender, |()| Spreading::Random)
+            .attempt(&place, Feature::Spread, || sys::spread(last.as_fd(), count, family))
+            .map_or(Spreading::BySender, |()| Spreading::ByDatagram)
     }
 
     /// Binds one more socket to `address`.
