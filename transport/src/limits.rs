@@ -25,3 +25,13 @@ pub const SOCKET_TABLE_BYTES_MAX: u64 = 4 << 20;
 
 /// Tries to find one ephemeral port that is free on all addresses of the listener.
 pub const EPHEMERAL_PORT_TRIES_MAX: usize = 16;
+
+/// Most clients connected to the unix stream socket; more wait in its backlog until one leaves.
+pub const STREAM_CONNECTIONS_MAX: usize = 512;
+
+/// Connections to the unix stream socket that may wait to be accepted (the kernel may allow less:
+/// `net.core.somaxconn`).
+pub const STREAM_BACKLOG: i32 = 1024;
+
+/// Longest path of a unix socket in bytes: `sun_path` less its end.
+pub const UNIX_PATH_BYTES_MAX: usize = 107;

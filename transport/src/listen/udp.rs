@@ -20,10 +20,13 @@ use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
 use lastdrop_engine::datagram::Transport;
 use socket2::{Domain, SockRef, Type};
 
+use super::descriptors;
 use super::fallback::{Attempts, Fallback, Feature};
 use super::group::{self, BufferBounds, GroupPlan};
 use super::strangers::strangers;
-use super::{Address, AddressReport, Holder, ListenError, ListenSettings, RaisedLimit, Socket};
+use super::{
+    Address, AddressReport, GroupReport, Holder, ListenError, ListenSettings, RaisedLimit, Socket,
+};
 use crate::limits::{EPHEMERAL_PORT_TRIES_MAX, GROUP_SOCKETS_MAX};
 use crate::sys::{self, Family, Stamps};
 
@@ -95,14 +98,14 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn report(&self) -> AddressReport {
+        let plan = GroupPlan {
+            sockets: self.sockets.len(),
+            receive_buffer_bytes: self.receive_buffer_bytes,
+        };
         AddressReport {
             address: Address::Udp(self.address),
             transport: Transport::Udp,
-            plan: GroupPlan {
-                sockets: self.sockets.len(),
-                receive_buffer_bytes: self.receive_buffer_bytes,
-            },
-            spreading: self.spreading,
+            group: Some(GroupReport { plan, spreading: self.spreading }),
         }
     }
 }
@@ -186,22 +189,20 @@ impl<'a> Binder<'a> {
         udp: &'a UdpSettings,
         settings: &ListenSettings,
     ) -> Result<Self, ListenError> {
-        #[cfg(not(test))]
-        let mut attempts = Attempts::default();
-        #[cfg(test)]
-        let mut attempts = Attempts::with_refused(&settings.refused);
+        let mut attempts = settings.attempts();
         let buffer = probe(udp, &mut attempts)?;
 
         let receivers = settings.receivers.map_or(1, NonZeroUsize::get);
         let wished = group::plan(udp.burst_bytes, buffer, receivers, GROUP_SOCKETS_MAX);
         let wished_sockets = groups * wished.sockets;
-        let (room, raised_limit) = super::descriptors::reserve(wished_sockets);
+        let others = settings.other_descriptors();
+        let (room, raised_limit) = descriptors::reserve(wished_sockets + others);
+        let room = room.saturating_sub(others);
         if room < wished_sockets {
             attempts.record("udp", Feature::Descriptors, Some(libc::EMFILE));
         }
         let plan = group::plan(udp.burst_bytes, buffer, receivers, room / groups.max(1));
-        // With one socket its queue is the order of arrival; among several only stamps tell.
-        let stamps = if groups * plan.sockets > 1 { Stamps::On } else { Stamps::Off };
+        let stamps = settings.stamps(groups * plan.sockets);
         Ok(Self { udp, buffer, plan, stamps, raised_limit, attempts })
     }
 
