@@ -96,3 +96,13 @@ pub const INTERIM_ANSWERS_MAX: usize = 8;
 
 /// Bytes of an answer's body that are kept for the log; the rest is read and counted only.
 pub const BODY_KEPT_BYTES: usize = 1000;
+
+/// Most clients connected to the unix stream socket; more wait in its backlog until one leaves.
+pub const STREAM_CONNECTIONS_MAX: usize = 512;
+
+/// Connections to the unix stream socket that may wait to be accepted (the kernel may allow less:
+/// `net.core.somaxconn`).
+pub const STREAM_BACKLOG: i32 = 1024;
+
+/// Longest path of a unix socket in bytes: `sun_path` less its end.
+pub const UNIX_PATH_BYTES_MAX: usize = 107;

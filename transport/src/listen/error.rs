@@ -4,8 +4,10 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::strangers::Stranger;
+use crate::limits::UNIX_PATH_BYTES_MAX;
 
 /// A listener that could not be set up.
 #[derive(Debug)]
@@ -28,6 +30,30 @@ pub enum ListenError {
     ReceiveBuffer {
         /// What was asked for.
         bytes: usize,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The path of a unix socket is longer than the kernel takes.
+    UnixPathTooLong {
+        /// What should have been bound.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
+    /// What stands at the path is no socket, or a symbolic link.
+    UnixPathTaken {
+        /// What should have been bound.
+        path: PathBuf,
+    },
+    /// Somebody listens at the path.
+    UnixInUse {
+        /// What should have been bound.
+        path: PathBuf,
+    },
+    /// The kernel refused the unix socket.
+    Unix {
+        /// What should have been bound.
+        path: PathBuf,
         /// The kernel's reason.
         source: io::Error,
     },
@@ -64,6 +90,27 @@ impl fmt::Display for ListenError {
                 "cannot set the receive buffer to {bytes} bytes: {source}: lower or remove \
                  dogstatsd_so_rcvbuf"
             ),
+            Self::UnixPathTooLong { path, bytes } => write!(
+                f,
+                "{} is {bytes} bytes long, a unix socket may have {UNIX_PATH_BYTES_MAX}: choose a \
+                 shorter path",
+                path.display()
+            ),
+            Self::UnixPathTaken { path } => write!(
+                f,
+                "{} exists and is not a socket: remove it, or choose another path",
+                path.display()
+            ),
+            Self::UnixInUse { path } => write!(
+                f,
+                "{} is in use by another program: stop it, or choose another path",
+                path.display()
+            ),
+            Self::Unix { path, source } => write!(
+                f,
+                "cannot listen on {}: {source}: check that the directory exists and can be written",
+                path.display()
+            ),
         }
     }
 }
@@ -71,8 +118,13 @@ impl fmt::Display for ListenError {
 impl Error for ListenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::InUse { .. } => None,
-            Self::Bind { source, .. } | Self::ReceiveBuffer { source, .. } => Some(source),
+            Self::InUse { .. }
+            | Self::UnixPathTooLong { .. }
+            | Self::UnixPathTaken { .. }
+            | Self::UnixInUse { .. } => None,
+            Self::Bind { source, .. }
+            | Self::ReceiveBuffer { source, .. }
+            | Self::Unix { source, .. } => Some(source),
         }
     }
 }

@@ -19,7 +19,7 @@ pub enum Feature {
     ReceiveBuffer,
     /// Several sockets on one address (`SO_REUSEPORT`).
     ReusePort,
-    /// Random spreading over the group (`SO_ATTACH_REUSEPORT_CBPF`).
+    /// Spreading datagram by datagram over the group (`SO_ATTACH_REUSEPORT_CBPF`).
     Spread,
     /// Kernel stamps (`SO_TIMESTAMPNS`).
     Stamps,

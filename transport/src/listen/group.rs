@@ -2,16 +2,16 @@
 //!
 //! A program that ends sends its last metrics in one burst, faster than any agent is scheduled. With
 //! the kernel's default limits one UDP socket holds 256 datagrams of 80 bytes; the rest is lost
-//! before it can be read. So the listener is a *group* of sockets on one address, among which the
-//! kernel spreads what arrives at random.
+//! before it can be read. So the listener is a *group* of sockets on one address, over which the
+//! kernel spreads what arrives: in turn where it can tell, else at random.
 //!
 //! The group is sized in bytes of kernel memory, because that is what a full group costs and what
 //! the container is charged with. Fewer sockets with larger buffers hold more of the same bytes
 //! (less head-room) and cost fewer system calls, so buffers grow first, as far as the kernel grants.
 //!
-//! Head-room: of `m` datagrams that each of many sockets gets *on average*, a single one gets
-//! `m ± √m`. With room for `c` the group is good for the `m` with `m + 4√m = c`, beyond which not
-//! one socket in 30,000 goes; solved, `m = (√(c + 4) − 2)²`.
+//! Chance needs head-room: of `m` datagrams that each of many sockets gets *on average*, a single
+//! one gets `m ± √m`. With room for `c` the group is good for the `m` with `m + 4√m = c`, beyond
+//! which not one socket in 30,000 goes; solved, `m = (√(c + 4) − 2)²`. We promise that much.
 
 use crate::limits::{BURST_BYTES_DEFAULT, BURST_MEMORY_SHARE};
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  settings ─▶ bind ─┬▶ sockets   UDP groups and the unix datagram socket: swept by the receiver
+//!                    ├▶ stream    the unix stream listener: its connections bring bytes
 //!                    ├▶ ports     locks on our ports; looks for strangers at start and at the seal
 //!                    └▶ report    what was granted, what the kernel refused: for status
 //! ```
@@ -15,29 +16,41 @@ mod descriptors;
 mod error;
 mod fallback;
 mod socket;
+mod socket_file;
 mod strangers;
 mod udp;
+mod unix_datagram;
+mod unix_stream;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lastdrop_engine::datagram::Transport;
 
 pub use self::descriptors::RaisedLimit;
 pub use self::error::{Holder, ListenError};
+use self::fallback::Attempts;
 pub use self::fallback::{Fallback, Feature};
+use self::group::GroupPlan;
 pub use self::socket::Socket;
 pub use self::strangers::Stranger;
 pub use self::udp::{Interfaces, Spreading, UdpSettings};
+pub use self::unix_stream::{Accepted, Connection, Reading, StreamListener};
+use crate::limits::STREAM_CONNECTIONS_MAX;
+use crate::sys::Stamps;
 
 /// What to listen on.
 #[derive(Clone, Debug, Default)]
 pub struct ListenSettings {
     /// UDP, unless switched off.
     pub udp: Option<UdpSettings>,
+    /// The unix datagram socket, if there is one.
+    pub unix_datagram: Option<UnixSettings>,
+    /// The unix stream socket, if there is one.
+    pub unix_stream: Option<UnixSettings>,
     /// How many receivers share the sockets: each needs one of its own at least. `None`: one.
     pub receivers: Option<NonZeroUsize>,
     /// What this "kernel" refuses.
@@ -45,11 +58,53 @@ pub struct ListenSettings {
     refused: Vec<Feature>,
 }
 
+/// Where a unix socket stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixSettings {
+    /// Its path, up to [`UNIX_PATH_BYTES_MAX`](crate::limits::UNIX_PATH_BYTES_MAX) bytes long.
+    pub path: PathBuf,
+    /// The mode of its file, whatever the umask. Who may write may send.
+    pub mode: u32,
+}
+
+impl UnixSettings {
+    /// A socket with the mode that clients expect: every user may send.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, mode: 0o722 }
+    }
+}
+
+impl ListenSettings {
+    /// Descriptors that are needed beside the UDP sockets.
+    fn other_descriptors(&self) -> usize {
+        let datagram = usize::from(self.unix_datagram.is_some());
+        let stream = if self.unix_stream.is_some() { 1 + STREAM_CONNECTIONS_MAX } else { 0 };
+        datagram + stream
+    }
+
+    /// Whether datagrams must bear stamps when UDP has `udp_sockets` sockets. The queue of a single
+    /// socket is the order of arrival; among several only stamps tell.
+    fn stamps(&self, udp_sockets: usize) -> Stamps {
+        let unix = [&self.unix_datagram, &self.unix_stream].into_iter().flatten().count();
+        if udp_sockets + unix > 1 { Stamps::On } else { Stamps::Off }
+    }
+
+    fn attempts(&self) -> Attempts {
+        #[cfg(test)]
+        return Attempts::with_refused(&self.refused);
+        #[cfg(not(test))]
+        return Attempts::default();
+    }
+}
+
 /// All that listens.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Listeners {
     /// Sockets that bring datagrams, group by group.
     pub sockets: Vec<Socket>,
+    /// The listener of the unix stream socket.
+    pub stream: Option<StreamListener>,
     /// The UDP ports: keep it as long as the sockets.
     pub ports: Ports,
     /// What was granted.
@@ -70,22 +125,51 @@ pub fn bind(settings: &ListenSettings) -> Result<Listeners, ListenError> {
 /// application that it wraps.
 #[must_use]
 pub fn bind_available(settings: &ListenSettings) -> (Listeners, Vec<ListenError>) {
-    let mut listeners =
-        Listeners { sockets: Vec::new(), ports: Ports::default(), report: ListenReport::default() };
+    let mut listeners = Listeners::default();
     let mut errors = Vec::new();
     if let Some(udp) = &settings.udp {
         let bound = udp::bind(udp, settings);
-        for group in bound.groups {
-            listeners.report.addresses.push(group.report());
-            listeners.ports.add(group.address, group.lock, &group.sockets);
-            listeners.sockets.extend(group.sockets);
-        }
-        errors.extend(bound.errors);
-        listeners.report.fallbacks.extend(bound.fallbacks);
+        listeners.add_udp(bound.groups);
+        listeners.report.fallbacks = bound.fallbacks;
         listeners.report.raised_limit = bound.raised_limit;
-        listeners.report.strangers = listeners.ports.strangers();
+        errors.extend(bound.errors);
+    } else {
+        (_, listeners.report.raised_limit) = descriptors::reserve(settings.other_descriptors());
+    }
+    if let Some(unix) = &settings.unix_datagram {
+        let mut attempts = settings.attempts();
+        // UDP, if there is any, has one socket at least.
+        let stamps = settings.stamps(usize::from(settings.udp.is_some()));
+        match unix_datagram::bind(unix, stamps, &mut attempts) {
+            Ok(socket) => {
+                listeners.report.add_unix(&unix.path, Transport::UnixDatagram);
+                listeners.sockets.push(socket);
+            }
+            Err(error) => errors.push(error),
+        }
+        listeners.report.fallbacks.extend(attempts.into_fallbacks());
+    }
+    if let Some(unix) = &settings.unix_stream {
+        match unix_stream::bind(unix) {
+            Ok(listener) => {
+                listeners.report.add_unix(&unix.path, Transport::UnixStream);
+                listeners.stream = Some(listener);
+            }
+            Err(error) => errors.push(error),
+        }
     }
     (listeners, errors)
+}
+
+impl Listeners {
+    fn add_udp(&mut self, groups: Vec<udp::Group>) {
+        for group in groups {
+            self.report.addresses.push(group.report());
+            self.ports.add(group.address, group.lock, &group.sockets);
+            self.sockets.extend(group.sockets);
+        }
+        self.report.strangers = self.ports.strangers();
+    }
 }
 
 /// The UDP ports that are ours, and the locks that keep a second lastdrop away from them.
@@ -151,23 +235,36 @@ pub struct AddressReport {
     pub address: Address,
     /// The kind of its sockets.
     pub transport: Transport,
-    /// Sockets on it, with the least buffer that one of them was granted.
-    pub plan: group::GroupPlan,
+    /// UDP: the group.
+    pub group: Option<GroupReport>,
+}
+
+/// What was granted to the group of one UDP address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupReport {
+    /// Its sockets, with the least buffer that one of them was granted.
+    pub plan: GroupPlan,
     /// Who chooses the socket for a datagram.
     pub spreading: Spreading,
 }
 
-impl AddressReport {
+impl GroupReport {
     /// Returns how many datagrams of `datagram_bytes` bytes the kernel keeps for one sender while
-    /// nobody reads; an estimate. `None` where the kernel counts otherwise (unix sockets).
+    /// nobody reads; an estimate.
     #[must_use]
-    pub fn capacity(&self, datagram_bytes: usize) -> Option<usize> {
-        match (self.transport, self.spreading) {
-            (Transport::Udp, Spreading::Random) => Some(self.plan.capacity(datagram_bytes)),
-            (Transport::Udp, Spreading::BySender | Spreading::None) => {
-                Some(group::GroupPlan { sockets: 1, ..self.plan }.capacity(datagram_bytes))
+    pub fn capacity(&self, datagram_bytes: usize) -> usize {
+        match self.spreading {
+            Spreading::ByDatagram => self.plan.capacity(datagram_bytes),
+            Spreading::None | Spreading::BySender => {
+                GroupPlan { sockets: 1, ..self.plan }.capacity(datagram_bytes)
             }
-            (Transport::UnixDatagram | Transport::UnixStream, _) => None,
         }
+    }
+}
+
+impl ListenReport {
+    fn add_unix(&mut self, path: &Path, transport: Transport) {
+        let address = Address::Unix(path.to_owned());
+        self.addresses.push(AddressReport { address, transport, group: None });
     }
 }

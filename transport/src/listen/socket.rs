@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use lastdrop_engine::datagram::Transport;
 use mio::event::Source;
@@ -10,6 +10,8 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
+use super::socket_file::SocketFile;
+use super::unix_stream::{Connection, StreamListener};
 use crate::sys::{self, Batch, QueueInfo, Stamps};
 
 /// A bound UDP or unix datagram socket, not blocking.
@@ -21,11 +23,21 @@ pub struct Socket {
     descriptor: OwnedFd,
     transport: Transport,
     stamps: Stamps,
+    /// Removed with the socket.
+    _file: Option<SocketFile>,
 }
 
 impl Socket {
     pub(super) fn new(descriptor: OwnedFd, transport: Transport, stamps: Stamps) -> Self {
-        Self { descriptor, transport, stamps }
+        Self { descriptor, transport, stamps, _file: None }
+    }
+
+    pub(super) fn with_stamps(self, stamps: Stamps) -> Self {
+        Self { stamps, ..self }
+    }
+
+    pub(super) fn with_file(self, file: SocketFile) -> Self {
+        Self { _file: Some(file), ..self }
     }
 
     /// Returns what kind of socket it is.
@@ -88,16 +100,13 @@ impl Socket {
         self.queue_info().map(|info| info.queued_bytes)
     }
 
-    /// Closes the socket; what waits in it is lost.
+    /// Closes the socket; what waits in it is lost. The file of a unix socket is removed, unless
+    /// somebody else has replaced it.
     pub fn close(self) {}
 
     /// Returns the number that names it under `/proc`.
     pub(super) fn inode(&self) -> Option<u64> {
         rustix::fs::fstat(&self.descriptor).ok().map(|status| status.st_ino)
-    }
-
-    pub(super) fn with_stamps(self, stamps: Stamps) -> Self {
-        Self { stamps, ..self }
     }
 }
 
@@ -107,22 +116,33 @@ impl AsFd for Socket {
     }
 }
 
-impl AsRawFd for Socket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.descriptor.as_raw_fd()
-    }
+/// Lets mio watch a type by its descriptor.
+macro_rules! watched_by_descriptor {
+    ($($watched:ty),*) => {$(
+        impl Source for $watched {
+            fn register(
+                &mut self,
+                registry: &Registry,
+                token: Token,
+                interests: Interest,
+            ) -> io::Result<()> {
+                SourceFd(&self.as_fd().as_raw_fd()).register(registry, token, interests)
+            }
+
+            fn reregister(
+                &mut self,
+                registry: &Registry,
+                token: Token,
+                interests: Interest,
+            ) -> io::Result<()> {
+                SourceFd(&self.as_fd().as_raw_fd()).reregister(registry, token, interests)
+            }
+
+            fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+                SourceFd(&self.as_fd().as_raw_fd()).deregister(registry)
+            }
+        }
+    )*};
 }
 
-impl Source for Socket {
-    fn register(&mut self, registry: &Registry, token: Token, wants: Interest) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).register(registry, token, wants)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, wants: Interest) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).reregister(registry, token, wants)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).deregister(registry)
-    }
-}
+watched_by_descriptor!(Socket, StreamListener, Connection);

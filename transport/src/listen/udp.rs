@@ -5,7 +5,7 @@
 //!  first  bind *without* SO_REUSEPORT                      ─ in use: somebody else
 //!         then set SO_REUSEPORT on it
 //!  rest   set SO_REUSEPORT, bind: they join the first
-//!  spread the program that chooses one of them at random
+//!  spread the program that chooses one of them for each datagram
 //! ```
 //!
 //! Buffers and stamps are set before `bind`, so that the first datagram finds them.
@@ -20,12 +20,15 @@ use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
 use lastdrop_engine::datagram::Transport;
 use socket2::{Domain, SockRef, Type};
 
+use super::descriptors;
 use super::fallback::{Attempts, Fallback, Feature};
 use super::group::{self, BufferBounds, GroupPlan};
 use super::strangers::strangers;
-use super::{Address, AddressReport, Holder, ListenError, ListenSettings, RaisedLimit, Socket};
+use super::{
+    Address, AddressReport, GroupReport, Holder, ListenError, ListenSettings, RaisedLimit, Socket,
+};
 use crate::limits::{EPHEMERAL_PORT_TRIES_MAX, GROUP_SOCKETS_MAX};
-use crate::sys::{self, Stamps};
+use crate::sys::{self, Family, Stamps};
 
 /// What to listen on with UDP.
 #[derive(Clone, Debug)]
@@ -68,8 +71,8 @@ impl Interfaces {
 pub enum Spreading {
     /// There is only one.
     None,
-    /// Our program: each datagram may go to any of them.
-    Random,
+    /// Our program: the datagrams of one sender go to all of them.
+    ByDatagram,
     /// The kernel, by the sender's address and port: all of one sender go to the same.
     BySender,
 }
@@ -95,14 +98,14 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn report(&self) -> AddressReport {
+        let plan = GroupPlan {
+            sockets: self.sockets.len(),
+            receive_buffer_bytes: self.receive_buffer_bytes,
+        };
         AddressReport {
             address: Address::Udp(self.address),
             transport: Transport::Udp,
-            plan: GroupPlan {
-                sockets: self.sockets.len(),
-                receive_buffer_bytes: self.receive_buffer_bytes,
-            },
-            spreading: self.spreading,
+            group: Some(GroupReport { plan, spreading: self.spreading }),
         }
     }
 }
@@ -186,22 +189,20 @@ impl<'a> Binder<'a> {
         udp: &'a UdpSettings,
         settings: &ListenSettings,
     ) -> Result<Self, ListenError> {
-        #[cfg(not(test))]
-        let mut attempts = Attempts::default();
-        #[cfg(test)]
-        let mut attempts = Attempts::with_refused(&settings.refused);
+        let mut attempts = settings.attempts();
         let buffer = probe(udp, &mut attempts)?;
 
         let receivers = settings.receivers.map_or(1, NonZeroUsize::get);
         let wished = group::plan(udp.burst_bytes, buffer, receivers, GROUP_SOCKETS_MAX);
         let wished_sockets = groups * wished.sockets;
-        let (room, raised_limit) = super::descriptors::reserve(wished_sockets);
+        let others = settings.other_descriptors();
+        let (room, raised_limit) = descriptors::reserve(wished_sockets + others);
+        let room = room.saturating_sub(others);
         if room < wished_sockets {
             attempts.record("udp", Feature::Descriptors, Some(libc::EMFILE));
         }
         let plan = group::plan(udp.burst_bytes, buffer, receivers, room / groups.max(1));
-        // With one socket its queue is the order of arrival; among several only stamps tell.
-        let stamps = if groups * plan.sockets > 1 { Stamps::On } else { Stamps::Off };
+        let stamps = settings.stamps(groups * plan.sockets);
         Ok(Self { udp, buffer, plan, stamps, raised_limit, attempts })
     }
 
@@ -257,9 +258,10 @@ impl<'a> Binder<'a> {
         if count == 1 {
             return Spreading::None;
         }
+        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
         self.attempts
-            .attempt(&place, Feature::Spread, || sys::spread(last.as_fd(), count))
-            .map_or(Spreading::BySender, |()| Spreading::Random)
+            .attempt(&place, Feature::Spread, || sys::spread(last.as_fd(), count, family))
+            .map_or(Spreading::BySender, |()| Spreading::ByDatagram)
     }
 
     /// Binds one more socket to `address`.

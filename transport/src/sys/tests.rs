@@ -196,7 +196,7 @@ fn descriptor_that_is_no_socket_is_an_error_everywhere() {
     assert_eq!(queue_info(pipe.as_fd()).unwrap_err().raw_os_error(), no_socket);
     assert_eq!(refuse(pipe.as_fd()).unwrap_err().raw_os_error(), no_socket);
     assert_eq!(accept_again(pipe.as_fd()).unwrap_err().raw_os_error(), no_socket);
-    assert_eq!(spread(pipe.as_fd(), 2).unwrap_err().raw_os_error(), no_socket);
+    assert_eq!(spread(pipe.as_fd(), 2, Family::V6).unwrap_err().raw_os_error(), no_socket);
     assert_eq!(enable_stamps(pipe.as_fd()).unwrap_err().raw_os_error(), no_socket);
 }
 
@@ -243,5 +243,8 @@ fn refusing_socket_keeps_its_queue_and_counts_what_comes_late() {
 #[test]
 fn spreading_without_a_group_is_an_error() {
     let (receiver, _sender) = udp_pair();
-    assert_eq!(spread(receiver.as_fd(), 2).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+    assert_eq!(
+        spread(receiver.as_fd(), 2, Family::V4).unwrap_err().raw_os_error(),
+        Some(libc::EINVAL)
+    );
 }
