@@ -251,6 +251,30 @@ counts! {
     } and {}
 }
 
+counts! {
+    /// What the shipper has counted on the way from series to payloads.
+    ShipperCounts published as ShipperLedger {
+        /// Points of series and sketches that are in a payload.
+        points_encoded,
+        /// Events that are in a payload.
+        events_encoded,
+        /// Service checks that are in a payload.
+        service_checks_encoded,
+        /// Points, events and checks of items too large for any payload.
+        too_large,
+        /// Points that are not a finite number.
+        not_finite,
+        /// Points of series that the payload format can't express.
+        not_expressible,
+        /// Payloads made.
+        payloads,
+        /// Bytes of their bodies as they are sent.
+        body_bytes,
+        /// Bytes of their bodies before compression.
+        uncompressed_bytes,
+    } and {}
+}
+
 /// One equation of the ledger that may not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {
@@ -301,6 +325,20 @@ pub fn samples_balance(worker: &WorkerCounts) -> Balance {
 #[must_use]
 pub fn buckets_balance(worker: &WorkerCounts, merge: &MergeCounts) -> Balance {
     Balance { name: "buckets", left: worker.aggregated, right: merge.samples }
+}
+
+/// Every point, event and check that left the merge is in a payload, or was too large or not
+/// finite for any.
+#[must_use]
+pub fn encoded_balance(merge: &MergeCounts, shipper: &ShipperCounts) -> Balance {
+    let encoded =
+        shipper.points_encoded + shipper.events_encoded + shipper.service_checks_encoded;
+    let lost = shipper.too_large + shipper.not_finite + shipper.not_expressible;
+    Balance {
+        name: "points",
+        left: merge.points + merge.sketches + merge.events + merge.service_checks,
+        right: encoded + lost,
+    }
 }
 
 #[cfg(all(test, not(lastdrop_loom)))]
