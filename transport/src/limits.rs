@@ -77,6 +77,8 @@ pub const STOP_BACKOFF_SHARE: u32 = 4;
 /// Time that must remain after a `Retry-After` for the attempt itself; a pause that leaves less
 /// does not fit into the stop and is not kept.
 pub const STOP_ATTEMPT_RESERVE: Duration = Duration::from_millis(500);
+use std::time::Duration;
+
 /// Bytes of an answer's head, from the first byte of the status line to the blank line inclusive;
 /// the trailer section has the same budget again. Real intakes and proxies stay below 4 KiB.
 pub const HEAD_BYTES_MAX: usize = 65_536;
@@ -106,3 +108,39 @@ pub const STREAM_BACKLOG: i32 = 1024;
 
 /// Longest path of a unix socket in bytes: `sun_path` less its end.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
+/// A whole request, from the start of the connection to the last byte of the answer.
+pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// Resolving and connecting, all addresses together; capped by what is left of the request's time.
+pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The least share of the connect time that an address gets before the next one is tried: enough
+/// for one lost SYN.
+pub const CONNECT_TIME_MIN: Duration = Duration::from_secs(2);
+
+/// The TLS handshake.
+pub const TLS_HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How long an unused connection is kept open.
+pub const IDLE_TIME_MAX: Duration = Duration::from_secs(90);
+
+/// Unused connections that are kept open to one endpoint.
+pub const IDLE_CONNECTIONS_MAX: usize = 5;
+
+/// Silence on a connection after which the kernel asks whether the other side is still there.
+pub const TCP_KEEPALIVE_TIME: Duration = Duration::from_secs(30);
+
+/// How long resolved addresses are used for new connections: intakes move by changing them.
+pub const ADDRESSES_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Addresses of a name that are tried.
+pub const ADDRESSES_MAX: usize = 16;
+
+/// Requests that wait for a connection of one pool; the forwarder's own queues hold the rest.
+pub const POOL_WAITING_MAX: usize = 1024;
+
+/// Bytes read from a connection at once.
+pub const READ_BYTES: usize = 16_384;
+
+/// Reads from one connection before the others have their turn.
+pub const READS_PER_TURN: usize = 32;

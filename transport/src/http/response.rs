@@ -166,7 +166,9 @@ impl ResponseReader {
     /// it, or the class that `read` failed with.
     pub fn end(&mut self) -> Result<(), ResponseError> {
         let error = match &self.state {
-            State::StatusLine if self.is_untouched() => ResponseError::ClosedBeforeResponse,
+            State::StatusLine if self.lines.is_untouched() && self.interim.is_empty() => {
+                ResponseError::ClosedBeforeResponse
+            }
             State::StatusLine | State::Fields => ResponseError::TruncatedHead,
             State::Body(body) if body.ends_with_stream() => {
                 self.state = State::Complete;
@@ -178,15 +180,6 @@ impl ResponseReader {
         };
         self.state = State::Failed(error);
         Err(error)
-    }
-
-    /// Tells whether no byte of an answer came yet: only then may the request be sent once more on a
-    /// new connection without asking anyone.
-    #[must_use]
-    pub fn is_untouched(&self) -> bool {
-        matches!(self.state, State::StatusLine)
-            && self.lines.is_untouched()
-            && self.interim.is_empty()
     }
 
     /// Returns the answer once it is complete.
