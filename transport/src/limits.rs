@@ -52,3 +52,23 @@ pub const STOP_BACKOFF_SHARE: u32 = 4;
 /// Time that must remain after a `Retry-After` for the attempt itself; a pause that leaves less
 /// does not fit into the stop and is not kept.
 pub const STOP_ATTEMPT_RESERVE: Duration = Duration::from_millis(500);
+
+// The spool.
+
+/// Bytes that the files of a spool may hold together unless configured. Like the reference agent's
+/// `forwarder_storage_max_size_in_bytes` it is zero: no spool.
+pub const SPOOL_BYTES_DEFAULT: u64 = 0;
+
+/// Days after which a spooled payload is too old to be worth sending
+/// (`forwarder_outdated_file_in_days`).
+pub const SPOOL_AGE_DAYS_DEFAULT: u64 = 10;
+
+/// Largest file that is read back: twice the largest body that the defaults let through, and more
+/// than a file that was not written by us should make us read.
+pub const SPOOL_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Files that are known at once; those beyond wait for the next start.
+pub const SPOOL_FILES_MAX: usize = 65_536;
+
+/// Files whose content is in memory at once: each holds a descriptor for its lock.
+pub const SPOOL_CLAIMS_MAX: usize = 32;
