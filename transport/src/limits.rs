@@ -144,3 +144,23 @@ pub const READ_BYTES: usize = 16_384;
 
 /// Reads from one connection before the others have their turn.
 pub const READS_PER_TURN: usize = 32;
+
+// The spool.
+
+/// Bytes that the files of a spool may hold together unless configured. Like the reference agent's
+/// `forwarder_storage_max_size_in_bytes` it is zero: no spool.
+pub const SPOOL_BYTES_DEFAULT: u64 = 0;
+
+/// Days after which a spooled payload is too old to be worth sending
+/// (`forwarder_outdated_file_in_days`).
+pub const SPOOL_AGE_DAYS_DEFAULT: u64 = 10;
+
+/// Largest file that is read back: twice the largest body that the defaults let through, and more
+/// than a file that was not written by us should make us read.
+pub const SPOOL_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Files that are known at once; those beyond wait for the next start.
+pub const SPOOL_FILES_MAX: usize = 65_536;
+
+/// Files whose content is in memory at once: each holds a descriptor for its lock.
+pub const SPOOL_CLAIMS_MAX: usize = 32;

@@ -13,12 +13,14 @@
 //! finish, settle        what is left, and what became of it
 //! ```
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::backoff::{Backoff, BackoffSettings, Breaker, Rng};
+use super::host::without_user;
 use super::ledger::{DropReason, Imbalance, Ledger, Tally};
 use super::outcome::{Attempt, Cause, Connection, KeyUsed, Taken, Unanswered, Verdict, judge};
 use super::retry::Backlog;
@@ -29,10 +31,29 @@ use crate::limits::{QUEUE_BYTES_DEFAULT, REQUESTS_IN_FLIGHT_DEFAULT, REQUESTS_IN
 /// Which endpoint: a base URL and the place of its key among the keys of that URL. Holds no key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId {
+    base_url: Arc<str>,
+    slot: u16,
+}
+
+impl EndpointId {
+    /// The endpoint of a base URL as configured, and of the key at place `slot` (from 0) among the
+    /// keys of that URL. Keeps no user and no password that the URL may hold.
+    #[must_use]
+    pub fn new(base_url: &str, slot: u16) -> Self {
+        Self { base_url: without_user(base_url).into(), slot }
+    }
+
     /// Base URL as configured, without user and password.
-    pub base_url: Arc<str>,
-    /// Place among the keys of this URL, from 0.
-    pub slot: u16,
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// Place of its key among the keys of this URL, from 0.
+    #[must_use]
+    pub const fn slot(&self) -> u16 {
+        self.slot
+    }
 }
 
 /// Limits of one endpoint.
@@ -343,18 +364,20 @@ impl Endpoint {
         self.waiting() == Tally::default()
     }
 
-    /// Ends the endpoint and hands over what it still holds, each to be settled. What is in flight
-    /// counts as sent whole: whoever knows better says so by [`Endpoint::handle_outcome`] before.
+    /// Ends the endpoint and hands over what it still holds, newest first, each to be settled. What
+    /// is in flight counts as sent whole: whoever knows better says so by
+    /// [`Endpoint::handle_outcome`] before.
     pub fn finish(&mut self) -> Vec<Undelivered> {
         self.phase = Phase::Finished;
-        self.unsettled = self.waiting();
+        self.unsettled += self.waiting();
         let in_flight = std::mem::take(&mut self.in_flight).into_iter().map(|in_flight| {
             let cause = Cause::Unanswered(Unanswered::Deadline);
             Transaction { taken: Taken::Maybe, cause, ..in_flight.transaction }
         });
-        in_flight
-            .chain(std::mem::take(&mut self.resend))
-            .chain(self.backlog.take_all())
+        let resend = std::mem::take(&mut self.resend);
+        let mut left: Vec<_> = in_flight.chain(resend).chain(self.backlog.take_all()).collect();
+        left.sort_unstable_by_key(|transaction| Reverse(transaction.id));
+        left.into_iter()
             .map(|Transaction { payload, taken, cause, ticket, .. }| Undelivered {
                 payload,
                 taken,

@@ -21,3 +21,4 @@ pub mod backoff;
 mod retry;
 
 pub mod endpoint;
+pub mod spool;

@@ -99,14 +99,16 @@ pub enum Cause {
     Unanswered(Unanswered),
 }
 
-/// Whether the intake may have taken a payload in an attempt that brought no answer.
+/// Whether the intake may have taken a payload in an attempt that brought no answer. The numbers
+/// stand in spooled files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Taken {
     /// No: it never had the whole request, or it answered.
     #[default]
-    No,
+    No = 0,
     /// It had the whole request: sending it again may make a duplicate.
-    Maybe,
+    Maybe = 1,
 }
 
 impl Taken {

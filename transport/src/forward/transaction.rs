@@ -22,22 +22,22 @@ pub const USER_AGENT: &str = "datadog-agent/7.81.2";
 pub const PAYLOAD_VERSION: &str = "v5.0.198";
 
 /// Where a payload goes: the path, and with it the breaker, since one route of an intake may be
-/// broken while the others work.
+/// broken while the others work. The numbers stand in spooled files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Route {
     /// Series as JSON.
-    SeriesV1,
+    SeriesV1 = 0,
     /// Series as protobuf.
-    SeriesV2,
+    SeriesV2 = 1,
     /// Series as columns.
-    SeriesV3,
+    SeriesV3 = 2,
     /// Sketches as protobuf.
-    Sketches,
+    Sketches = 3,
     /// Events as JSON.
-    Events,
+    Events = 4,
     /// Service checks as JSON.
-    Checks,
+    Checks = 5,
 }
 
 impl Route {
@@ -104,7 +104,7 @@ impl Form {
     }
 }
 
-/// How a body is compressed.
+/// How a body is compressed. The numbers stand in spooled files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Encoding {
@@ -119,6 +119,9 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// Every encoding, each at the place of its number.
+    pub const ALL: [Self; 4] = [Self::Identity, Self::Zstd, Self::Deflate, Self::Gzip];
+
     /// Value of `Content-Encoding`.
     #[must_use]
     pub const fn token(self) -> &'static str {
@@ -246,9 +249,12 @@ mod tests {
     }
 
     #[test]
-    fn every_route_stands_at_its_index() {
+    fn every_route_and_encoding_stands_at_its_number() {
         for (index, route) in Route::ALL.into_iter().enumerate() {
             assert_eq!(route.index(), index);
+        }
+        for (index, encoding) in Encoding::ALL.into_iter().enumerate() {
+            assert_eq!(encoding as usize, index);
         }
     }
 

@@ -28,8 +28,7 @@ fn key(text: &str) -> Option<Secret> {
 }
 
 fn endpoint(key: Option<Secret>, limits: EndpointLimits) -> Endpoint {
-    let id = EndpointId { base_url: "http://intake".into(), slot: 0 };
-    Endpoint::new(id, key, limits, Rng::from_seed(7))
+    Endpoint::new(EndpointId::new("http://intake", 0), key, limits, Rng::from_seed(7))
 }
 
 fn answer(status: u16) -> Attempt {
@@ -507,6 +506,13 @@ fn a_restored_payload_that_finds_no_room_keeps_its_file() {
     assert_eq!(world.endpoint.poll_release(), Some(Release::Keep(Ticket(1))));
     assert_eq!(world.endpoint.ledger().spooled.payloads, 1);
     world.check();
+}
+
+#[test]
+fn an_endpoint_is_named_without_the_password_of_its_url() {
+    let id = EndpointId::new("https://user:secret@vm:8428/datadog", 1);
+    assert_eq!(id.to_string(), "https://vm:8428/datadog#1");
+    assert!(!format!("{id:?}").contains("secret"));
 }
 
 #[test]
