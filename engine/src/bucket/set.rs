@@ -162,6 +162,7 @@ mod tests {
         for number in 0..SET_MEMBERS_MAX {
             set.add(&number.to_le_bytes()).unwrap();
         }
+        assert!(set.index.is_some(), "so many are not looked through one by one");
         assert_eq!(set.add(b"new"), Err(Refusal::SetMembers));
         assert_eq!(set.add(&7_usize.to_le_bytes()), Ok(()));
         assert_eq!(set.len(), SET_MEMBERS_MAX);

@@ -64,6 +64,22 @@ mod tests {
         assert_eq!(GAMMA.ln(), LN_GAMMA);
     }
 
+    /// So far from 1 the grid of values is finer than that of positions: some value stands exactly
+    /// half way.
+    #[test]
+    fn half_way_between_two_keys_the_even_one_is_taken() {
+        for below in 1000_i16..1032 {
+            let middle = f64::from(below) + 0.5;
+            let mut value = (middle * LN_GAMMA).exp() * (1.0 - 1e-13);
+            while value.ln() / LN_GAMMA < middle {
+                value = value.next_up();
+            }
+            assert_eq!(value.ln() / LN_GAMMA, middle);
+            assert_eq!(key(value), below + below % 2 + BIAS);
+            assert_eq!(key(-value), -key(value));
+        }
+    }
+
     #[test]
     fn what_lies_beyond_the_grid_has_the_outermost_keys() {
         assert_eq!(key(0.0), 0);

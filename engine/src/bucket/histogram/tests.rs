@@ -132,6 +132,11 @@ fn sums_keep_what_cancels_out() {
         let series = emitted(histogram_of(&samples), &["sum"], &[]);
         assert_eq!(series, [(".sum".to_owned(), 2.0)], "{samples:?}");
     }
+    for sign in [1.0, -1.0] {
+        let samples = [1e16, 1.0, 1.0].map(|value| (sign * value, 1.0));
+        let series = emitted(histogram_of(&samples), &["sum"], &[]);
+        assert_eq!(series, [(".sum".to_owned(), sign * 10_000_000_000_000_002.0)]);
+    }
 }
 
 proptest! {
@@ -173,6 +178,20 @@ proptest! {
 fn crowd() -> impl Iterator<Item = f64> {
     let modulus = 163_841_u64;
     (0..10 * HISTOGRAM_VALUES_MAX as u64).map(move |i| (i * 7919 % modulus) as f64 - 500.0)
+}
+
+#[test]
+fn two_full_histograms_make_one_with_exact_count_and_sum() {
+    let mut parts = [Histogram::new(), Histogram::new()];
+    for (i, value) in crowd().enumerate() {
+        parts[i % 2].add(value, 1.0).unwrap();
+    }
+    let [mut merged, other] = parts;
+    merged.merge(&other);
+    assert!(merged.values.len() <= HISTOGRAM_VALUES_MAX);
+    let series = emitted(merged, &["sum", "count"], &[]);
+    assert_eq!(series[0].1, crowd().sum::<f64>());
+    assert_eq!(series[1].1, crowd().count() as f64 / 10.0);
 }
 
 #[test]
