@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration: errors that stop the agent, notices that don't.
+//! Why there is no configuration: each reason in one line that shows no secret.
 
 use std::fmt;
 use std::io;
@@ -135,51 +135,5 @@ fn shorten(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
-    }
-}
-
-/// What is worth one line at level `warn`, and no more. None shows a secret.
-#[derive(Clone, Debug)]
-pub(crate) enum Notice {
-    /// A bad value was replaced, as its key's rule says.
-    Replaced {
-        /// The bad value.
-        bad: BadValue,
-        /// What is used instead.
-        used: String,
-    },
-    /// A variable of ours that doesn't exist.
-    UnknownVariable {
-        /// The variable.
-        name: String,
-        /// The nearest that does exist, if one is near.
-        nearest: Option<String>,
-    },
-    /// There is no API key to send with.
-    NoApiKey {
-        /// The name by which an unusable one was set.
-        unusable: Option<String>,
-    },
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Replaced { bad, used } => write!(f, "{bad}; used instead: {used}"),
-            Self::UnknownVariable { name, nearest: Some(nearest) } => {
-                write!(f, "{name} is not a setting and is ignored; did you mean {nearest}?")
-            }
-            Self::UnknownVariable { name, nearest: None } => {
-                write!(f, "{name} is not a setting and is ignored; see `lastdrop config`")
-            }
-            Self::NoApiKey { unusable: None } => {
-                f.write_str("no API key: metrics are received but not sent; set DD_API_KEY")
-            }
-            Self::NoApiKey { unusable: Some(name) } => write!(
-                f,
-                "no API key: {name} holds a placeholder that was not resolved; metrics are \
-                 received but not sent; set DD_API_KEY"
-            ),
-        }
     }
 }

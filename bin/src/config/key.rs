@@ -47,6 +47,8 @@ pub(crate) enum Empty {
 pub(crate) enum Rule {
     /// It is an error.
     Error,
+    /// It is not looked at.
+    NotRead,
     /// It is replaced, with a warning; the text says by what.
     Replaced(&'static str),
 }
@@ -56,6 +58,12 @@ pub(crate) enum Rule {
 pub(crate) enum Role {
     /// Reads it into the configuration.
     Read(fn(&mut Config, &Node) -> Put),
+    /// Does it always: asking for it is no news, asking for the contrary is in vain.
+    Done,
+    /// Knows it by name only.
+    Missing,
+    /// Knows it by name only, and as a wish to collect logs.
+    Logs,
 }
 
 /// Where the value of a key goes, and what it may be: made by the macro `into`.
@@ -73,34 +81,80 @@ impl Key {
         default: &'static str,
         meaning: &'static str,
     ) -> Self {
+        let Target { noun, accepted, put } = target;
+        let known = Self::missing(name, noun, default, meaning);
+        Self { accepted, bad_value: Rule::Error, role: Role::Read(put), ..known }
+    }
+
+    /// A key of the agent's that asks for what is always done here.
+    pub(crate) const fn done(
+        name: &'static str,
+        noun: &'static str,
+        default: &'static str,
+        meaning: &'static str,
+    ) -> Self {
+        Self { role: Role::Done, ..Self::missing(name, noun, default, meaning) }
+    }
+
+    /// A key of the agent's that asks for logs to be collected.
+    pub(crate) const fn logs(
+        name: &'static str,
+        noun: &'static str,
+        default: &'static str,
+        meaning: &'static str,
+    ) -> Self {
+        Self { role: Role::Logs, ..Self::missing(name, noun, default, meaning) }
+    }
+
+    /// A key of the agent's that is not implemented.
+    pub(crate) const fn missing(
+        name: &'static str,
+        noun: &'static str,
+        default: &'static str,
+        meaning: &'static str,
+    ) -> Self {
         Self {
             name,
             older: &[],
             further_variables: &[],
             flag: None,
-            noun: target.noun,
-            accepted: target.accepted,
+            noun,
+            accepted: "",
             default,
             meaning,
             secret: false,
             empty: Empty::NotSet,
-            bad_value: Rule::Error,
-            role: Role::Read(target.put),
+            bad_value: Rule::NotRead,
+            role: Role::Missing,
         }
     }
 
+    /// Adds its flag.
     pub(crate) const fn flag(self, flag: &'static str) -> Self {
         Self { flag: Some(flag), ..self }
     }
 
+    /// Adds names that it had before.
+    pub(crate) const fn older(self, names: &'static [&'static str]) -> Self {
+        Self { older: names, ..self }
+    }
+
+    /// Adds environment variables.
     pub(crate) const fn variables(self, further: &'static [&'static str]) -> Self {
         Self { further_variables: further, ..self }
     }
 
+    /// Lets an empty `DD_` variable mean "none".
+    pub(crate) const fn empty_is_none(self) -> Self {
+        Self { empty: Empty::Nothing, ..self }
+    }
+
+    /// Keeps its value out of every message.
     pub(crate) const fn secret(self) -> Self {
         Self { secret: true, ..self }
     }
 
+    /// Says what is used instead of a bad value.
     pub(crate) const fn replaced_by(self, what: &'static str) -> Self {
         Self { bad_value: Rule::Replaced(what), ..self }
     }

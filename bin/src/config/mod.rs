@@ -5,108 +5,60 @@
 //! looked for. [`resolve`] joins the three and touches nothing outside; [`load`] does that part.
 
 pub(crate) mod error;
+pub(crate) mod groups;
 mod key;
 pub(crate) mod keys;
 mod node;
+pub(crate) mod notices;
 pub(crate) mod print;
 mod read;
 mod secret;
 pub(crate) mod sources;
-mod types;
+pub(crate) mod types;
 mod yaml;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use self::error::BadValue;
-pub(crate) use self::error::{ConfigError, Notice};
+pub(crate) use self::error::ConfigError;
+use self::groups::{
+    Aggregation, Dogstatsd, Enrichment, Forwarder, Intake, Network, Process, Serializer,
+};
 use self::key::{Key, Role};
 use self::node::Node;
+pub(crate) use self::notices::Notice;
 use self::read::Put;
-pub(crate) use self::secret::{Secret, Url};
 use self::sources::{Document, Environment, Found, SecretFile, Source, Sources};
-pub(crate) use self::types::{LogLevel, Pin, Port, Receipt};
 use crate::cli::Flags;
 
-/// Variables of ours begin like this.
-const OUR_PREFIX: &str = "LASTDROP_";
-
-/// How many letters a name may be off to be taken for a mistyped one.
-const TYPO_DISTANCE: usize = 3;
+/// What one payload counts for where a queue is limited by their number, in bytes.
+const PAYLOAD_BYTES: u64 = 2 << 20;
 
 /// Everything that can be set, as the parts of the agent want it.
 #[derive(Debug, Default)]
 pub(crate) struct Config {
     /// Where metrics go.
     pub(crate) intake: Intake,
-    /// Where they come from.
+    /// How the intake is reached.
+    pub(crate) network: Network,
+    /// Where metrics come from.
     pub(crate) dogstatsd: Dogstatsd,
-    /// What is put on them.
+    /// What is put on them, and which are left out.
     pub(crate) enrichment: Enrichment,
+    /// How samples become points.
+    pub(crate) aggregation: Aggregation,
+    /// How points become payloads.
+    pub(crate) serializer: Serializer,
+    /// How payloads are delivered.
+    pub(crate) forwarder: Forwarder,
     /// How the agent itself runs and stops.
     pub(crate) process: Process,
-    /// Each key with its value as it may be shown, in the order of the table.
+    /// Each key that is read with its value as it may be shown, in the order of the table.
     pub(crate) settings: Vec<Setting>,
     /// What to warn of, once.
     pub(crate) notices: Vec<Notice>,
-}
-
-/// Where metrics go.
-#[derive(Debug, Default)]
-pub(crate) struct Intake {
-    /// Key; none: nothing is sent.
-    pub(crate) api_key: Option<Secret>,
-    /// File that the key was to be read from.
-    pub(crate) api_key_file: Option<PathBuf>,
-    /// Domain that the base URL is made of.
-    pub(crate) site: String,
-    /// Base URL; goes before the site.
-    pub(crate) dd_url: Option<Url>,
-}
-
-/// Where metrics come from.
-#[derive(Debug, Default)]
-pub(crate) struct Dogstatsd {
-    /// UDP port.
-    pub(crate) port: Port,
-    /// Name or address that the UDP port is bound to.
-    pub(crate) bind_host: String,
-    /// Path of the unix datagram socket.
-    pub(crate) socket: Option<PathBuf>,
-}
-
-/// What is put on metrics.
-#[derive(Debug, Default)]
-pub(crate) struct Enrichment {
-    /// Tags for everything, as written: not sorted, may repeat.
-    pub(crate) tags: Vec<String>,
-    /// Host; `none` is for none.
-    pub(crate) hostname: String,
-}
-
-/// How the agent itself runs and stops.
-#[derive(Debug, Default)]
-pub(crate) struct Process {
-    /// How much it says.
-    pub(crate) log_level: LogLevel,
-    /// Longest time from the start of the stop to the exit.
-    pub(crate) stop_timeout: Duration,
-    /// Silence on all sockets that ends the reception at the stop.
-    pub(crate) linger: Duration,
-    /// Kernel memory for a burst on UDP in bytes; none: chosen by the memory limit.
-    pub(crate) burst_bytes: Option<u64>,
-    /// Receiving threads; `1 <= receivers <= workers`.
-    pub(crate) receivers: usize,
-    /// Aggregating threads.
-    pub(crate) workers: usize,
-    /// When threads are pinned.
-    pub(crate) pin: Pin,
-    /// Where the receipt goes.
-    pub(crate) receipt: Receipt,
-    /// True if a loss makes the exit status 3.
-    pub(crate) strict: bool,
 }
 
 /// One key as it was resolved.
@@ -154,25 +106,21 @@ fn wanted_key_file(sources: &Sources) -> Option<PathBuf> {
 pub(crate) fn resolve(sources: &Sources) -> Result<Config, ConfigError> {
     let mut config = Config::default();
     for key in keys::ALL {
+        let Role::Read(put) = key.role else { continue };
         let found = sources.find(key).unwrap_or_else(|| Found {
             source: Source::Default,
             name: key.name.to_owned(),
             node: Node::text(key.default),
         });
-        let shown = match key.role {
-            Role::Read(put) => apply(&mut config, key, &found, put)?,
-        };
+        let shown = apply(&mut config, key, &found, put)?;
         config.settings.push(Setting { key, shown, source: found.source });
     }
     let Process { receivers, workers, .. } = config.process;
     if workers < receivers {
         return Err(ConfigError::TooFewWorkers { receivers, workers });
     }
-    config.notices.extend(unknown_variables(&sources.environment));
-    if config.intake.api_key.is_none() {
-        let unusable = config.take_unusable_key();
-        config.notices.push(Notice::NoApiKey { unusable });
-    }
+    config.honour_older_queue_limit();
+    notices::complete(&mut config, sources);
     Ok(config)
 }
 
@@ -199,40 +147,25 @@ fn apply(
 }
 
 impl Config {
-    /// Takes the notice of an API key that can't be used out of the notices and gives the name that
-    /// it was set by: the notice of the missing key says it all.
-    fn take_unusable_key(&mut self) -> Option<String> {
-        let position = self.notices.iter().position(
-            |notice| matches!(notice, Notice::Replaced { bad, .. } if bad.is_of("api_key")),
-        )?;
-        match self.notices.remove(position) {
-            Notice::Replaced { bad, .. } => Some(bad.name().to_owned()),
-            _ => None,
-        }
+    /// Gives the setting of a key that is read.
+    pub(crate) fn setting(&self, name: &str) -> Option<&Setting> {
+        self.settings.iter().find(|setting| setting.key.name == name)
     }
-}
 
-/// Names the variables that look like ours and are not.
-fn unknown_variables(environment: &Environment) -> Vec<Notice> {
-    let known: Vec<String> = keys::ALL
-        .iter()
-        .flat_map(Key::environment)
-        .chain([sources::FILE_VARIABLE.to_owned()])
-        .filter(|name| name.starts_with(OUR_PREFIX))
-        .collect();
-    let unknown = |name: &&str| name.starts_with(OUR_PREFIX) && !known.iter().any(|k| k == name);
-    let notice = |name: &str| Notice::UnknownVariable {
-        name: name.to_owned(),
-        nearest: nearest(name, &known).map(str::to_owned),
-    };
-    environment.names().filter(unknown).map(notice).collect()
-}
-
-/// Gives the name that a mistyped one was probably meant to be.
-fn nearest<'a>(typed: &str, names: &'a [String]) -> Option<&'a str> {
-    let distance = |name: &str| strsim::damerau_levenshtein(typed, name);
-    let (distance, name) = names.iter().map(|name| (distance(name), name)).min()?;
-    (distance <= TYPO_DISTANCE).then_some(name)
+    /// Limits the retry queue by a number of payloads, if that is what was set.
+    fn honour_older_queue_limit(&mut self) {
+        const NEWER: &str = "forwarder_retry_queue_payloads_max_size";
+        const OLDER: &str = "forwarder_retry_queue_max_size";
+        let Some(payloads) = self.forwarder.retry_queue_payloads_max else { return };
+        let Some(source) = self.setting(OLDER).map(|setting| setting.source.clone()) else {
+            return;
+        };
+        let newer = self.settings.iter_mut().find(|setting| setting.key.name == NEWER);
+        let Some(newer) = newer.filter(|newer| newer.source == Source::Default) else { return };
+        self.forwarder.retry_queue_bytes_max = payloads.saturating_mul(PAYLOAD_BYTES);
+        newer.shown = self.forwarder.retry_queue_bytes_max.into();
+        newer.source = source;
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::Config;
-use super::key::{Key, Rule};
+use super::key::{Key, Role, Rule};
 use super::keys;
 
 /// Widest column of values that is kept in line, in characters.
@@ -60,7 +60,7 @@ pub(crate) fn for_programs(config: &Config) -> String {
 /// Shows the table of keys as Markdown.
 pub(crate) fn keys_as_markdown() -> String {
     let mut page = String::from(
-        "| key | environment | flag | type | default | meaning | accepted | a bad value |\n\
+        "| key | set by | a value is | default | meaning | accepted | a bad value | here |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
     for key in keys::ALL {
@@ -71,19 +71,25 @@ pub(crate) fn keys_as_markdown() -> String {
 
 fn row(key: &Key) -> String {
     let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
-    let environment: Vec<String> = key.environment().iter().map(|name| code(name)).collect();
+    let names: Vec<String> = key.names().map(code).collect();
+    let variables = key.environment();
+    let set_by: Vec<String> =
+        variables.iter().map(String::as_str).chain(key.flag).map(code).collect();
     let bad_value = match key.bad_value {
         Rule::Error => "error".to_owned(),
-        Rule::Replaced(what) => format!("warning; {what}"),
+        Rule::NotRead => "not read".to_owned(),
+        Rule::Replaced(what) => format!("warning: {what}"),
     };
+    let here = match key.role {
+        Role::Read(_) => "implemented",
+        Role::Done => "always so; a `false` is named in the warning",
+        Role::Missing => "known, not implemented",
+        Role::Logs => "known, not implemented: no logs",
+    };
+    let (names, set_by) = (names.join(", once "), set_by.join(", "));
+    let Key { noun, meaning, accepted, .. } = key;
+    let default = code(key.default);
     format!(
-        "| {} | {} | {} | {} | {} | {} | {} | {bad_value} |\n",
-        code(key.name),
-        environment.join(", "),
-        code(key.flag.unwrap_or_default()),
-        key.noun,
-        code(key.default),
-        key.meaning,
-        key.accepted,
+        "| {names} | {set_by} | {noun} | {default} | {meaning} | {accepted} | {bad_value} | {here} |\n"
     )
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::error::ConfigError;
 use super::key::Key;
-use super::node::Node;
+use super::node::{Entry, Node};
 use super::yaml;
 use crate::cli::Flags;
 
@@ -150,6 +150,16 @@ impl Document {
             Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(ConfigError::Unreadable { path, error }),
         }
+    }
+
+    /// Gives everything at the top of the file.
+    pub(crate) fn top(&self) -> impl Iterator<Item = Found> {
+        let entries: &[Entry] = if let Node::Map(entries) = &self.root { entries } else { &[] };
+        entries.iter().map(|entry| Found {
+            source: Source::File { path: Rc::clone(&self.path), line: entry.line },
+            name: entry.name.clone(),
+            node: entry.node.clone(),
+        })
     }
 
     /// Finds a key by its dotted name (`proxy.http` stands under `proxy`).

@@ -1,7 +1,10 @@
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Parser as _;
 
+use super::key::Rule;
+use super::types::{Port, Receipt};
 use super::*;
 use crate::cli::{Cli, Command};
 
@@ -41,12 +44,18 @@ fn from_file(file: &str) -> Result<Config, ConfigError> {
 
 /// A setting as it is shown: value and source.
 fn shown(config: &Config, name: &str) -> (String, String) {
-    let setting = config.settings.iter().find(|setting| setting.key.name == name).unwrap();
+    let setting = config.setting(name).unwrap();
     (print::plain(&setting.shown), setting.source.to_string())
 }
 
 fn pair(value: &str, source: &str) -> (String, String) {
     (value.to_owned(), source.to_owned())
+}
+
+/// What is warned of, save the missing key.
+fn notices(config: &Config) -> Vec<String> {
+    let all = config.notices.iter().map(ToString::to_string);
+    all.filter(|notice| !notice.starts_with("no API key")).collect()
 }
 
 fn error_of(result: Result<Config, ConfigError>) -> String {
@@ -98,6 +107,11 @@ fn nothing_set_gives_the_defaults_and_one_notice() {
     assert_eq!(config.process.stop_timeout, Duration::from_secs(8));
     assert_eq!(config.process.linger, Duration::from_secs(2));
     assert_eq!(config.process.receipt, Receipt::Stderr);
+    assert_eq!(config.aggregation.histogram_percentiles, [95]);
+    assert_eq!(config.enrichment.namespace_exclusions.len(), 21);
+    assert_eq!(config.forwarder.retry_queue_bytes_max, 15 << 20);
+    assert_eq!(config.dogstatsd.non_local_traffic, None);
+    assert!(config.aggregation.flush_incomplete_buckets);
     let notices: Vec<String> = config.notices.iter().map(ToString::to_string).collect();
     assert_eq!(
         notices,
@@ -106,39 +120,7 @@ fn nothing_set_gives_the_defaults_and_one_notice() {
     );
 }
 
-/// For all kinds: a value of the environment as it arrives in the configuration, and shown again.
-#[test]
-fn good_values_are_read_in_every_spelling() {
-    for (variable, value, key, expected) in [
-        ("DD_DOGSTATSD_PORT", "0", "dogstatsd_port", "0"),
-        ("DD_DOGSTATSD_PORT", " 65535 ", "dogstatsd_port", "65535"),
-        ("DD_DOGSTATSD_PORT", "__random__", "dogstatsd_port", "__random__"),
-        ("DD_BIND_HOST", "::1", "bind_host", "::1"),
-        ("DD_DD_URL", "http://127.0.0.1:8080/x/", "dd_url", "http://127.0.0.1:8080/x"),
-        ("DD_TAGS", "a:1,b:2  c", "tags", "a:1, b:2, c"),
-        ("DD_TAGS", r#"["a:1", "b c"]"#, "tags", "a:1, b c"),
-        ("DD_TAGS", "[not:json", "tags", "[not:json"),
-        ("DD_LOG_LEVEL", "WARNING", "log_level", "warn"),
-        ("DD_LOG_LEVEL", "critical", "log_level", "error"),
-        ("LASTDROP_STOP_TIMEOUT", "25", "lastdrop_stop_timeout", "25s"),
-        ("LASTDROP_STOP_TIMEOUT", "1m30s", "lastdrop_stop_timeout", "90s"),
-        ("LASTDROP_LINGER", "1.5s", "lastdrop_linger", "1500ms"),
-        ("LASTDROP_LINGER", "0", "lastdrop_linger", "0s"),
-        ("LASTDROP_BURST_BYTES", "auto", "lastdrop_burst_bytes", "auto"),
-        ("LASTDROP_BURST_BYTES", "4096", "lastdrop_burst_bytes", "4096"),
-        ("LASTDROP_BURST_BYTES", "8MiB", "lastdrop_burst_bytes", "8388608"),
-        ("LASTDROP_PIN", "never", "lastdrop_pin", "never"),
-        ("LASTDROP_RECEIPT", "off", "lastdrop_receipt", "off"),
-        ("LASTDROP_RECEIPT", "/tmp/r.json", "lastdrop_receipt", "/tmp/r.json"),
-        ("LASTDROP_STRICT", "True", "lastdrop_strict", "true"),
-        ("LASTDROP_WORKERS", "2", "lastdrop_workers", "2"),
-    ] {
-        let config = from_environment(&[(variable, value)]).unwrap();
-        assert_eq!(shown(&config, key).0, expected, "{variable}={value}");
-    }
-}
-
-/// For all kinds: a bad value is an error that names key, value, place and what is accepted.
+/// For all keys that take no bad value: one is an error that names key, value, place and what is accepted.
 #[test]
 fn a_bad_value_is_told_in_one_line() {
     for (variable, value) in [
@@ -159,6 +141,14 @@ fn a_bad_value_is_told_in_one_line() {
         ("LASTDROP_RECEIVERS", "0"),
         ("LASTDROP_WORKERS", "65"),
         ("LASTDROP_PIN", "maybe"),
+        ("DD_USE_DOGSTATSD", "maybe"),
+        ("DD_DOGSTATSD_BUFFER_SIZE", "0"),
+        ("DD_ENV", "a,b"),
+        ("DD_FORWARDER_TIMEOUT", "0"),
+        ("DD_FORWARDER_BACKOFF_BASE", "x"),
+        ("DD_SERIALIZER_ZSTD_COMPRESSOR_LEVEL", "99"),
+        ("DD_FORWARDER_STORAGE_MAX_DISK_RATIO", "80"),
+        ("HTTP_PROXY", "ftp://x"),
         ("LASTDROP_STRICT", "maybe"),
     ] {
         let error = error_of(from_environment(&[(variable, value)]));
@@ -259,14 +249,13 @@ fn the_key_file_counts_where_no_key_is_set_as_high() {
 #[test]
 fn a_variable_of_ours_that_does_not_exist_gets_a_suggestion() {
     let config = from_environment(&[
-        ("DD_API_KEY", SECRET),
         ("LASTDROP_STOP_TIMOUT", "1"),
         ("LASTDROP_SERVICE_HOST", "10.0.0.1"),
+        ("LASTDROP_CONFIG", "/etc"),
     ])
     .unwrap();
-    let notices: Vec<String> = config.notices.iter().map(ToString::to_string).collect();
     assert_eq!(
-        notices,
+        notices(&config),
         [
             "LASTDROP_SERVICE_HOST is not a setting and is ignored; see `lastdrop config`",
             "LASTDROP_STOP_TIMOUT is not a setting and is ignored; did you mean \
@@ -275,20 +264,246 @@ fn a_variable_of_ours_that_does_not_exist_gets_a_suggestion() {
     );
 }
 
-/// For all places where the key can be set, and all ways to print: the key is not in the output.
 #[test]
-fn the_key_is_in_no_output() {
-    let in_file = format!("api_key: {SECRET}\n");
-    let key = ("DD_API_KEY", SECRET);
-    for sources in [sources(&[], &[key], ""), sources(&[], &[], &in_file)] {
-        let config = resolve(&sources).unwrap();
-        let printed =
-            [print::for_people(&config), print::for_programs(&config), format!("{config:#?}")];
-        for page in printed {
-            assert!(!page.contains(&SECRET[..SECRET.len() - 5]), "{page}");
-            assert!(page.contains("********re7ab"), "{page}");
+fn what_is_not_implemented_is_named_in_one_warning() {
+    let variables = [
+        ("DD_DOGSTATSD_QUEUE_SIZE", "4096"),
+        ("DD_DOGSTATSD_ORIGIN_DETECTION", "true"),
+        ("DD_TRACE_ENABLED", "false"),
+    ];
+    let file = "apm_config:\n  enabled: true\nstatsd_forward_host: x\n";
+    let config = resolve(&sources(&[], &variables, file)).unwrap();
+    assert_eq!(
+        notices(&config),
+        ["not implemented, and ignored: DD_DOGSTATSD_QUEUE_SIZE, DD_DOGSTATSD_ORIGIN_DETECTION, \
+          statsd_forward_host (/etc/dd.yaml:3), apm_config (/etc/dd.yaml:1)"]
+    );
+}
+
+#[test]
+fn what_equals_its_default_is_not_worth_a_warning() {
+    let config = from_environment(&[
+        ("DD_DOGSTATSD_QUEUE_SIZE", "1024"),
+        ("DD_DOGSTATSD_ORIGIN_DETECTION", "False"),
+        ("DD_LOGS_ENABLED", "0"),
+        ("DD_STATSD_FORWARD_HOST", ""),
+    ])
+    .unwrap();
+    assert_eq!(notices(&config), [""; 0]);
+}
+
+#[test]
+fn a_file_full_of_other_keys_gets_one_warning_of_bounded_length() {
+    let file: String = (0..500).map(|n| format!("section_{n}: 1\n")).collect();
+    let config = from_file(&file).unwrap();
+    let [notice] = &notices(&config)[..] else { panic!("{:?}", config.notices) };
+    assert!(notice.ends_with(" and 480 more"), "{notice}");
+}
+
+#[test]
+fn a_mistyped_name_in_the_file_gets_a_suggestion() {
+    let config = from_file("site: x\ndogstatsd_prot: 1\n").unwrap();
+    assert_eq!(
+        notices(&config),
+        ["dogstatsd_prot (/etc/dd.yaml:2) is not a setting and is ignored; did you mean \
+          dogstatsd_port?"]
+    );
+}
+
+/// For all seven keys of the stop: what is done anyway may be asked for, and losing data may not,
+/// except by the one key that is honoured.
+#[test]
+fn the_keys_of_the_stop_are_accepted() {
+    let wished = [
+        ("DD_AGGREGATOR_DRAIN_SAMPLES_ON_STOP", "true"),
+        ("DD_DOGSTATSD_FLUSH_ON_STOP", "true"),
+        ("DD_DOGSTATSD_FLUSH_INCOMPLETE_BUCKETS", "true"),
+        ("DD_FORWARDER_STOP_WAIT_FOR_INFLIGHT", "true"),
+        ("DD_AGGREGATOR_STOP_TIMEOUT", "5"),
+        ("DD_FORWARDER_STOP_TIMEOUT", "5"),
+        ("DD_DOGSTATSD_PACKET_BUFFER_FLUSH_TIMEOUT", "100ms"),
+    ];
+    assert_eq!(notices(&from_environment(&wished).unwrap()), [""; 0]);
+    let refused = wished.map(|(name, _)| (name, "false"));
+    let config = from_environment(&refused[..4]).unwrap();
+    assert_eq!(
+        notices(&config),
+        ["not implemented, and ignored: DD_AGGREGATOR_DRAIN_SAMPLES_ON_STOP, \
+          DD_DOGSTATSD_FLUSH_ON_STOP, DD_FORWARDER_STOP_WAIT_FOR_INFLIGHT"]
+    );
+    assert!(!config.aggregation.flush_incomplete_buckets);
+}
+
+#[test]
+fn who_wants_logs_is_told_that_there_are_none() {
+    for (name, value) in
+        [("DD_LOGS_ENABLED", "true"), ("DD_SERVERLESS_LOG_PATH", "/l/*"), ("DD_SOURCE", "go")]
+    {
+        let config = from_environment(&[(name, value)]).unwrap();
+        let expected = format!(
+            "not implemented, and ignored: {name}; logs are not collected, output passes through \
+             untouched"
+        );
+        assert_eq!(notices(&config), [expected]);
+    }
+}
+
+#[test]
+fn a_kind_of_payload_that_is_switched_off_is_named() {
+    let config = from_environment(&[("DD_ENABLE_PAYLOADS_EVENTS", "false")]).unwrap();
+    assert_eq!(notices(&config), ["enable_payloads.events is false: nothing of it is sent"]);
+}
+
+/// For all keys whose rule is to replace: the warning says what was wrong and what is used.
+#[test]
+fn a_bad_value_is_replaced_where_the_rule_says_so() {
+    for (variable, value, used) in [
+        ("DD_MIN_TLS_VERSION", "tlsv1.0", "tlsv1.2"),
+        ("DD_SERIALIZER_COMPRESSOR_KIND", "lzma", "none"),
+        ("DD_FORWARDER_HTTP_PROTOCOL", "http2", "auto"),
+        ("DD_USE_V3_API_SERIES_ENABLED", "perhaps", "false"),
+        ("DD_USE_V3_API_SERIES_ENDPOINTS", "{\"http://a\":\"x\"}", "{\"http://a\":\"false\"}"),
+        ("DD_FORWARDER_NUM_WORKERS", "0", "1"),
+        ("DD_FORWARDER_MAX_CONCURRENT_REQUESTS", "-1", "1"),
+        ("DD_FORWARDER_BACKOFF_FACTOR", "1", "2.0"),
+        ("DD_FORWARDER_BACKOFF_BASE", "0", "2.0"),
+        ("DD_FORWARDER_BACKOFF_MAX", "0", "64.0"),
+        ("DD_FORWARDER_RECOVERY_INTERVAL", "0", "2"),
+        ("DD_FORWARDER_APIKEY_VALIDATION_INTERVAL", "0", "3600s"),
+        ("DD_HISTOGRAM_AGGREGATES", "max mode", "max"),
+        ("DD_HISTOGRAM_PERCENTILES", "0.5 2", "50"),
+        ("DD_DOGSTATSD_EOL_REQUIRED", "udp tcp", "udp"),
+        ("DD_DOGSTATSD_MAPPER_PROFILES", "[{}]", "-"),
+    ] {
+        let config = from_environment(&[(variable, value)]).unwrap();
+        let [notice] = &notices(&config)[..] else { panic!("{variable}: {:?}", config.notices) };
+        assert!(notice.starts_with(&format!("{variable}: {value:?} is not ")), "{notice}");
+        assert!(notice.ends_with(&format!("; used instead: {used}")), "{notice}");
+        let key = keys::ALL.iter().find(|key| key.environment().contains(&variable.to_owned()));
+        assert!(matches!(key.unwrap().bad_value, Rule::Replaced(_)), "{variable}");
+    }
+}
+
+/// For all sources of a proxy: `DD_` goes before the common variables, and those before the file.
+#[test]
+fn an_empty_dd_proxy_means_none() {
+    let file = "proxy:\n  https: http://file:1\n  no_proxy: [a]\n";
+    let proxy = |variables: &[(&str, &str)]| {
+        let config = resolve(&sources(&[], variables, file)).unwrap();
+        shown(&config, "proxy.https")
+    };
+    let (dd, common) = ("DD_PROXY_HTTPS", "HTTPS_PROXY");
+    assert_eq!(proxy(&[]), pair("http://file:1", "/etc/dd.yaml:2"));
+    assert_eq!(proxy(&[(common, "c:1")]), pair("http://c:1", "environment HTTPS_PROXY"));
+    assert_eq!(proxy(&[("https_proxy", "c:1")]).0, "http://c:1");
+    assert_eq!(proxy(&[(common, "")]).0, "http://file:1");
+    assert_eq!(proxy(&[(common, "c:1"), (dd, "http://d:1")]).0, "http://d:1");
+    assert_eq!(proxy(&[(common, "c:1"), (dd, "")]), pair("-", "environment DD_PROXY_HTTPS"));
+}
+
+#[test]
+fn an_older_name_counts_where_the_newer_is_not_set_as_high() {
+    let older = ("DD_STATSD_METRIC_BLOCKLIST", "old");
+    let newer = ("DD_METRIC_FILTERLIST", "new");
+    let file = "metric_filterlist: [file]\nvector:\n  metrics:\n    url: http://v\n";
+    let config = resolve(&sources(&[], &[older], file)).unwrap();
+    assert_eq!(
+        shown(&config, "metric_filterlist"),
+        pair("old", "environment DD_STATSD_METRIC_BLOCKLIST")
+    );
+    assert_eq!(
+        shown(&config, "observability_pipelines_worker.metrics.url"),
+        pair("http://v", "/etc/dd.yaml:4")
+    );
+    assert_eq!(notices(&config), [""; 0]);
+    let config = resolve(&sources(&[], &[older, newer], file)).unwrap();
+    assert_eq!(config.enrichment.filterlist, ["new"]);
+}
+
+#[test]
+fn the_older_limit_of_the_retry_queue_counts_payloads_of_two_mebibytes() {
+    let older = ("DD_FORWARDER_RETRY_QUEUE_MAX_SIZE", "3");
+    let newer = ("DD_FORWARDER_RETRY_QUEUE_PAYLOADS_MAX_SIZE", "1MiB");
+    let bytes = |variables: &[(&str, &str)]| {
+        let config = from_environment(variables).unwrap();
+        (
+            config.forwarder.retry_queue_bytes_max,
+            shown(&config, newer.0.trim_start_matches("DD_").to_lowercase().as_str()).1,
+        )
+    };
+    assert_eq!(bytes(&[older]), (6 << 20, format!("environment {}", older.0)));
+    assert_eq!(bytes(&[older, newer]), (1 << 20, format!("environment {}", newer.0)));
+}
+
+#[test]
+fn structures_are_read_from_the_file_as_from_json() {
+    let file = "dogstatsd_mapper_profiles:\n  - name: p\n    prefix: 'x.'\n    mappings:\n      \
+                - match: 'x.*'\n        name: x\n        tags:\n          a: $1\n";
+    let json =
+        r#"[{"name":"p","prefix":"x.","mappings":[{"match":"x.*","name":"x","tags":{"a":"$1"}}]}]"#;
+    let from_json = from_environment(&[("DD_DOGSTATSD_MAPPER_PROFILES", json)]).unwrap();
+    let from_file = from_file(file).unwrap();
+    assert_eq!(from_file.enrichment.mapper_profiles, from_json.enrichment.mapper_profiles);
+    assert_eq!(from_file.enrichment.mapper_profiles.len(), 1);
+}
+
+/// For all places where a secret can be set, and all ways to print: it is not in the output.
+#[test]
+fn no_secret_is_in_any_output() {
+    let json = format!(r#"{{"https://a": ["{SECRET}"]}}"#);
+    let proxy = format!("http://me:{SECRET}@proxy:1");
+    for (name, value) in [
+        ("DD_API_KEY", SECRET),
+        ("DD_ADDITIONAL_ENDPOINTS", &json),
+        ("DD_PROXY_HTTPS", &proxy),
+        ("DD_DD_URL", &proxy),
+    ] {
+        let in_environment = sources(&[], &[(name, value)], "");
+        let names =
+            name.strip_prefix("DD_").unwrap().to_lowercase().replace("proxy_", "proxy:\n  ");
+        let in_file = sources(&[], &[], &format!("{names}: '{value}'\n"));
+        for sources in [in_environment, in_file] {
+            let config = resolve(&sources).unwrap();
+            let printed =
+                [print::for_people(&config), print::for_programs(&config), format!("{config:#?}")];
+            for page in printed {
+                assert!(!page.contains(&SECRET[..SECRET.len() - 5]), "{name}: {page}");
+                assert!(page.contains("********"), "{name}: {page}");
+            }
         }
     }
+}
+
+/// For all keys that may hold a secret, and bad values around one: the error doesn't show it.
+#[test]
+fn no_secret_is_in_any_error() {
+    for (name, value) in [
+        ("DD_API_KEY", format!("{SECRET}\r\nX-Evil: 1")),
+        ("DD_API_KEY", format!("{SECRET} {SECRET}")),
+        ("DD_ADDITIONAL_ENDPOINTS", format!(r#"{{"https://a": ["{SECRET}"#)),
+        ("DD_ADDITIONAL_ENDPOINTS", format!(r#"{{"a": ["{SECRET}"]}}"#)),
+        ("DD_PROXY_HTTPS", format!("ftp://me:{SECRET}@proxy:1")),
+        ("DD_PROXY_HTTPS", format!("me:{SECRET}@pro xy:1")),
+        ("DD_DD_URL", format!("me:{SECRET}@app")),
+    ] {
+        let error = resolve(&sources(&[], &[(name, &value)], "")).unwrap_err();
+        for page in [error.to_string(), format!("{error:?}")] {
+            assert!(page.contains(name), "{page}");
+            assert!(!page.contains(SECRET), "{page}");
+        }
+    }
+}
+
+/// For all keys: the document has its row and no other, as the program prints them.
+#[test]
+fn the_document_shows_the_table_of_keys() {
+    let document = include_str!("../../../docs/configuration.md");
+    let start = document.find("| key | set by |").unwrap();
+    let (written, expected) = (&document[start..], print::keys_as_markdown());
+    for (row, expected) in written.lines().zip(expected.lines()) {
+        assert_eq!(row, expected, "see the command above the table");
+    }
+    assert_eq!(written.lines().count(), expected.lines().count());
 }
 
 /// For all keys: names, variables and flags are used once.
