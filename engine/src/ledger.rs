@@ -331,8 +331,7 @@ pub fn buckets_balance(worker: &WorkerCounts, merge: &MergeCounts) -> Balance {
 /// finite for any.
 #[must_use]
 pub fn encoded_balance(merge: &MergeCounts, shipper: &ShipperCounts) -> Balance {
-    let encoded =
-        shipper.points_encoded + shipper.events_encoded + shipper.service_checks_encoded;
+    let encoded = shipper.points_encoded + shipper.events_encoded + shipper.service_checks_encoded;
     let lost = shipper.too_large + shipper.not_finite + shipper.not_expressible;
     Balance {
         name: "points",

@@ -14,3 +14,5 @@ pub mod http;
 pub mod payload;
 pub mod net;
 pub mod forward;
+
+pub mod shipper;

@@ -77,7 +77,6 @@ pub const STOP_BACKOFF_SHARE: u32 = 4;
 /// Time that must remain after a `Retry-After` for the attempt itself; a pause that leaves less
 /// does not fit into the stop and is not kept.
 pub const STOP_ATTEMPT_RESERVE: Duration = Duration::from_millis(500);
-use std::time::Duration;
 
 /// Bytes of an answer's head, from the first byte of the status line to the blank line inclusive;
 /// the trailer section has the same budget again. Real intakes and proxies stay below 4 KiB.

@@ -9,12 +9,12 @@
 
 use crate::forward::endpoint::{Dispatch, Endpoint, Fate};
 use crate::forward::outcome::{Attempt, NotSent as NotSentClass, Sent, Unanswered};
-use crate::forward::transaction::headers;
-use crate::http::{self, Method, Path, Request};
-use crate::net::{Answer, Broken, Failure, Late, NotSent, Pool};
+use crate::forward::transaction::{self, HeaderValue, TransactionId, headers};
+use crate::http::{self, Method, Path, Request, ResponseError};
+use crate::net::{Answer, Broken, Failure, Late, NotSent, Phase, Pool};
 use crate::payload::{
-    EventsBuilder, Lost, Payload, PayloadSettings, SeriesBuilder, SeriesFormat,
-    ServiceChecksBuilder, SketchesBuilder,
+    Encoding, EventsBuilder, Lost, Payload, PayloadKind, PayloadSettings, SeriesBuilder,
+    SeriesFormat, ServiceChecksBuilder, SketchesBuilder,
 };
 use lastdrop_engine::ledger::{ShipperCounts, ShipperLedger};
 use lastdrop_engine::merge::{Item, Merge};
@@ -237,7 +237,7 @@ impl Outlet {
             pool.handle_timeout(now);
         }
         while let Some((number, result)) = pool.poll_done() {
-            let Some(id) = self.endpoint.in_flight(number) else { continue };
+            let id = TransactionId::from_number(number);
             self.endpoint.handle_outcome(id, attempt(&result), now);
         }
     }
@@ -257,6 +257,177 @@ fn request(dispatch: &Dispatch) -> Result<Request, http::RequestError> {
             HeaderValue::Secret(key) => http::Header::secret(header.name, key.expose()),
         })
         .collect::<Result<_, _>>()?;
-    let path = Path::new(payload.kind.path())?;
+    let path = Path::new(payload.route.path())?;
     Ok(Request { method: Method::Post, path, headers, body: payload.body.clone() })
+}
+
+/// What a result of the connections means to the forwarder.
+fn attempt(result: &Result<Answer, Failure>) -> Attempt {
+    match result {
+        Ok(answer) => Attempt::Answered { status: answer.status, retry_after: None },
+        Err(Failure::NotSent(why)) => Attempt::NotSent { why: not_sent(why) },
+        Err(Failure::WhileSending(why)) => {
+            // At the deadline it isn't known what of the request has left.
+            let sent = match why {
+                Broken::Late(Late::Deadline) => Sent::Whole,
+                _ => Sent::Part,
+            };
+            Attempt::Unanswered { sent, why: unanswered(why) }
+        }
+        Err(Failure::NoAnswer(why)) => {
+            Attempt::Unanswered { sent: Sent::Whole, why: unanswered(why) }
+        }
+    }
+}
+
+fn not_sent(why: &NotSent) -> NotSentClass {
+    match why {
+        NotSent::Resolve(_) => NotSentClass::Resolve,
+        NotSent::Connect(_) => NotSentClass::Connect,
+        NotSent::Proxy(_) => NotSentClass::Proxy,
+        NotSent::Tls(_) => NotSentClass::Tls,
+        NotSent::Late(Late::Deadline, _) => NotSentClass::Deadline,
+        NotSent::Late(Late::Timeout, phase) => match phase {
+            Phase::Resolving => NotSentClass::Resolve,
+            Phase::Tunneling => NotSentClass::Proxy,
+            Phase::Handshaking => NotSentClass::Tls,
+            Phase::Waiting => NotSentClass::Local,
+            Phase::Connecting | Phase::Sending => NotSentClass::Connect,
+        },
+        NotSent::Broken(_) => NotSentClass::Connect,
+        NotSent::TooManyWaiting => NotSentClass::Local,
+    }
+}
+
+fn unanswered(why: &Broken) -> Unanswered {
+    match why {
+        Broken::Late(Late::Deadline) => Unanswered::Deadline,
+        Broken::Late(Late::Timeout) => Unanswered::Timeout,
+        Broken::Answer(ResponseError::ClosedBeforeResponse) | Broken::Socket(_) => {
+            Unanswered::Closed
+        }
+        Broken::Answer(ResponseError::TruncatedHead | ResponseError::TruncatedBody) => {
+            Unanswered::Truncated
+        }
+        Broken::Answer(_) | Broken::Tls(_) => Unanswered::Malformed,
+    }
+}
+
+/// Series, sketches, events and checks of one flush on their way into payloads and queues.
+struct Encoder<'a> {
+    series: SeriesBuilder,
+    sketches: SketchesBuilder,
+    events: EventsBuilder,
+    service_checks: ServiceChecksBuilder,
+    outlets: &'a mut [Outlet],
+    counts: &'a mut ShipperCounts,
+}
+
+impl<'a> Encoder<'a> {
+    /// Cheap: the builders allocate with their first item.
+    fn new(
+        settings: &ShipperSettings,
+        outlets: &'a mut [Outlet],
+        counts: &'a mut ShipperCounts,
+    ) -> Self {
+        Self {
+            series: SeriesBuilder::new(settings.series, &settings.payloads),
+            sketches: SketchesBuilder::new(&settings.payloads),
+            events: EventsBuilder::new(&settings.payloads, &settings.hostname),
+            service_checks: ServiceChecksBuilder::new(&settings.payloads),
+            outlets,
+            counts,
+        }
+    }
+
+    fn push(&mut self, item: Item<'_>) {
+        match item {
+            Item::Series(series) => {
+                let lost = self.series.push(&series);
+                self.count(lost);
+            }
+            Item::Sketch(sketches) => {
+                let lost = self.sketches.push(&sketches);
+                self.count(lost);
+            }
+            Item::Events(events) => {
+                let lost = self.events.push_all(events);
+                self.count(lost);
+            }
+            Item::ServiceChecks(checks) => {
+                for check in checks {
+                    let lost = self.service_checks.push(check);
+                    self.count(lost);
+                }
+            }
+        }
+        while let Some(payload) = self.take_full() {
+            self.enqueue(payload);
+        }
+    }
+
+    /// Sends what the builders still hold on its way.
+    fn finish(&mut self) {
+        loop {
+            let rest = self
+                .series
+                .finish()
+                .or_else(|| self.sketches.finish())
+                .or_else(|| self.events.finish())
+                .or_else(|| self.service_checks.finish());
+            let Some(payload) = rest else { break };
+            self.enqueue(payload);
+        }
+    }
+
+    fn take_full(&mut self) -> Option<Payload> {
+        self.series
+            .take_full()
+            .or_else(|| self.sketches.take_full())
+            .or_else(|| self.events.take_full())
+            .or_else(|| self.service_checks.take_full())
+    }
+
+    fn count(&mut self, lost: Lost) {
+        self.counts.too_large += lost.too_large;
+        self.counts.not_finite += lost.not_finite;
+        self.counts.not_expressible += lost.no_index;
+    }
+
+    /// Queues a payload at every endpoint; they share its body.
+    fn enqueue(&mut self, payload: Payload) {
+        self.counts.payloads += 1;
+        self.counts.body_bytes += payload.body.len() as u64;
+        self.counts.uncompressed_bytes += payload.uncompressed_bytes;
+        match payload.kind {
+            PayloadKind::Events => self.counts.events_encoded += payload.items,
+            PayloadKind::ServiceChecks => self.counts.service_checks_encoded += payload.items,
+            _ => self.counts.points_encoded += payload.points,
+        }
+        for outlet in &mut *self.outlets {
+            outlet.endpoint.enqueue(to_transaction(&payload));
+        }
+    }
+}
+
+fn to_transaction(payload: &Payload) -> transaction::Payload {
+    transaction::Payload {
+        route: match payload.kind {
+            PayloadKind::SeriesV1 => transaction::Route::SeriesV1,
+            PayloadKind::SeriesV2 => transaction::Route::SeriesV2,
+            PayloadKind::SeriesV3 => transaction::Route::SeriesV3,
+            PayloadKind::Sketches => transaction::Route::Sketches,
+            PayloadKind::Events => transaction::Route::Events,
+            PayloadKind::ServiceChecks => transaction::Route::Checks,
+        },
+        encoding: match payload.encoding {
+            Encoding::Identity => transaction::Encoding::Identity,
+            Encoding::Zstd => transaction::Encoding::Zstd,
+            Encoding::Deflate => transaction::Encoding::Deflate,
+            Encoding::Gzip => transaction::Encoding::Gzip,
+        },
+        body: payload.body.clone(),
+        items: u32::try_from(payload.items).unwrap_or(u32::MAX),
+        points: u32::try_from(payload.points).unwrap_or(u32::MAX),
+    }
 }
