@@ -3,6 +3,10 @@
 /// Most datagrams that one `recvmmsg` may bring: the kernel's own bound (`UIO_MAXIOV`).
 pub const BATCH_DATAGRAMS_MAX: usize = 1024;
 
+/// Longest datagram that can be received whole, in bytes: well above what UDP carries and what the
+/// default send buffer lets through a unix socket.
+pub const SLOT_BYTES_MAX: usize = 1 << 20;
+
 /// Default and upper bound of the kernel memory that one full burst group may take, in bytes: what
 /// 50,000 datagrams of 80 bytes need, which the kernel charges with 832 bytes each, and the
 /// head-room that random spreading costs. Nothing is taken until datagrams wait.

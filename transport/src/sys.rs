@@ -16,7 +16,7 @@ use std::ptr;
 
 use libc::{c_int, c_uint, c_void, socklen_t};
 
-use crate::limits::BATCH_DATAGRAMS_MAX;
+use crate::limits::{BATCH_DATAGRAMS_MAX, SLOT_BYTES_MAX};
 
 /// Whether a socket stamps its datagrams with the time at which the kernel got them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,8 @@ pub struct Received<'a> {
 /// ```
 ///
 /// The slots stand an odd number of cache lines apart. A power of two would put the first line of
-/// every slot, the one that a small datagram fills, into the same few sets of the L1 cache.
+/// every slot, the one that a small datagram fills, into the same few sets of the L1 cache. (A
+/// reader that only looks once is not faster for it; it costs nothing either.)
 pub struct Batch {
     headers: Vec<libc::mmsghdr>,
     controls: Vec<Control>,
@@ -77,29 +78,32 @@ unsafe impl Send for Batch {}
 const CACHE_LINE_BYTES: usize = 64;
 
 impl Batch {
-    /// Lays out memory for `datagrams` datagrams a call (1 to [`BATCH_DATAGRAMS_MAX`], else the
-    /// nearer of the two) of up to `slot_bytes` bytes each. Pages that no datagram reaches cost
-    /// nothing.
+    /// Lays out memory for `datagrams` datagrams a call (1 to [`BATCH_DATAGRAMS_MAX`]) of up to
+    /// `slot_bytes` bytes each (0 to [`SLOT_BYTES_MAX`]); what lies beyond is taken for the bound.
+    /// Pages that no datagram reaches cost nothing.
     #[must_use]
     pub fn new(datagrams: usize, slot_bytes: usize) -> Self {
         let datagrams = datagrams.clamp(1, BATCH_DATAGRAMS_MAX);
+        let slot_bytes = slot_bytes.min(SLOT_BYTES_MAX);
         let stride_bytes = (slot_bytes.div_ceil(CACHE_LINE_BYTES) | 1) * CACHE_LINE_BYTES;
-        let mut bytes = vec![0; datagrams * stride_bytes];
+        let mut bytes: Vec<u8> = vec![0; datagrams * stride_bytes];
         let mut controls = vec![Control::EMPTY; datagrams];
-        let mut pieces: Vec<_> = bytes
-            .chunks_exact_mut(stride_bytes)
-            .map(|slot| libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot_bytes })
+        // Pointers of the vectors themselves, not of references into them: those would have to
+        // stay unused as long as the vectors are read.
+        let mut pieces: Vec<_> = (0..datagrams)
+            .map(|index| libc::iovec {
+                iov_base: bytes.as_mut_ptr().wrapping_add(index * stride_bytes).cast(),
+                iov_len: slot_bytes,
+            })
             .collect();
-        let headers = pieces
-            .iter_mut()
-            .zip(&mut controls)
-            .map(|(piece, control)| {
+        let headers = (0..datagrams)
+            .map(|index| {
                 // SAFETY: `mmsghdr` is plain C data (numbers and raw pointers, on some targets
                 // padding without a public name); all zeroes is a valid value of it.
                 let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-                header.msg_hdr.msg_iov = piece;
+                header.msg_hdr.msg_iov = pieces.as_mut_ptr().wrapping_add(index);
                 header.msg_hdr.msg_iovlen = 1;
-                header.msg_hdr.msg_control = ptr::from_mut(control).cast();
+                header.msg_hdr.msg_control = controls.as_mut_ptr().wrapping_add(index).cast();
                 header
             })
             .collect();
@@ -289,6 +293,9 @@ pub fn queue_info(socket: BorrowedFd<'_>) -> io::Result<QueueInfo> {
 }
 
 /// Switches on the kernel's stamps for what arrives from now on (`SO_TIMESTAMPNS`).
+///
+/// If no socket of the machine stamped before, the kernel needs a moment to begin; what arrives
+/// meanwhile is stamped when it is read.
 ///
 /// # Errors
 ///

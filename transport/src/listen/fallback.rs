@@ -86,18 +86,16 @@ impl fmt::Display for Fallback {
 }
 
 /// Tries features one by one and keeps what was refused.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Attempts {
     fallbacks: Vec<Fallback>,
-    /// Features that this "kernel" has not.
-    #[cfg(test)]
-    refused: Vec<Feature>,
+    without: Vec<Feature>,
 }
 
 impl Attempts {
-    #[cfg(test)]
-    pub(super) fn with_refused(refused: &[Feature]) -> Self {
-        Self { fallbacks: Vec::new(), refused: refused.to_vec() }
+    /// For a kernel that is taken to have none of the features `without`.
+    pub(super) fn new(without: &[Feature]) -> Self {
+        Self { fallbacks: Vec::new(), without: without.to_vec() }
     }
 
     /// Does `call`; a refusal is recorded and gives `None`.
@@ -118,12 +116,9 @@ impl Attempts {
         feature: Feature,
         call: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
-        #[cfg(test)]
-        if self.refused.contains(&feature) {
+        if self.without.contains(&feature) {
             return Err(io::Error::from_raw_os_error(libc::ENOPROTOOPT));
         }
-        #[cfg(not(test))]
-        let _ = feature;
         call()
     }
 
@@ -146,7 +141,7 @@ mod tests {
 
     #[test]
     fn refusal_is_told_once_with_what_is_done_instead() {
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts::new(&[]);
         let refusal = || -> io::Result<()> { Err(io::Error::from_raw_os_error(libc::EPERM)) };
         assert_eq!(attempts.attempt("udp", Feature::Stamps, || Ok(7)), Some(7));
         assert_eq!(attempts.attempt("udp", Feature::Stamps, refusal), None);

@@ -53,9 +53,9 @@ pub struct ListenSettings {
     pub unix_stream: Option<UnixSettings>,
     /// How many receivers share the sockets: each needs one of its own at least. `None`: one.
     pub receivers: Option<NonZeroUsize>,
-    /// What this "kernel" refuses.
-    #[cfg(test)]
-    refused: Vec<Feature>,
+    /// What to do without, as if the kernel refused it: shows on any machine how the agent fares in
+    /// a sandbox.
+    pub without: Vec<Feature>,
 }
 
 /// Where a unix socket stands.
@@ -88,13 +88,6 @@ impl ListenSettings {
     fn stamps(&self, udp_sockets: usize) -> Stamps {
         let unix = [&self.unix_datagram, &self.unix_stream].into_iter().flatten().count();
         if udp_sockets + unix > 1 { Stamps::On } else { Stamps::Off }
-    }
-
-    fn attempts(&self) -> Attempts {
-        #[cfg(test)]
-        return Attempts::with_refused(&self.refused);
-        #[cfg(not(test))]
-        return Attempts::default();
     }
 }
 
@@ -137,7 +130,7 @@ pub fn bind_available(settings: &ListenSettings) -> (Listeners, Vec<ListenError>
         (_, listeners.report.raised_limit) = descriptors::reserve(settings.other_descriptors());
     }
     if let Some(unix) = &settings.unix_datagram {
-        let mut attempts = settings.attempts();
+        let mut attempts = Attempts::new(&settings.without);
         // UDP, if there is any, has one socket at least.
         let stamps = settings.stamps(usize::from(settings.udp.is_some()));
         match unix_datagram::bind(unix, stamps, &mut attempts) {

@@ -114,13 +114,14 @@ impl Group {
 pub(super) fn bind(udp: &UdpSettings, settings: &ListenSettings) -> Bound {
     let hosts = udp.interfaces.hosts();
     let mut bound = bind_hosts(&hosts, udp, settings);
+    // A port that the kernel found free on one address may be taken on the other.
+    let is_unlucky = |error: &ListenError| matches!(error, ListenError::InUse { .. });
     for _ in 1..EPHEMERAL_PORT_TRIES_MAX {
-        // A port that was free on one address may be taken on the other.
-        let is_unlucky = |error: &ListenError| matches!(error, ListenError::InUse { .. });
         if udp.port != 0 || !bound.errors.iter().any(is_unlucky) {
             break;
         }
-        bound = bind_hosts(&hosts, udp, settings);
+        let raised_limit = bound.raised_limit;
+        bound = Bound { raised_limit, ..bind_hosts(&hosts, udp, settings) };
     }
     bound
 }
@@ -189,7 +190,7 @@ impl<'a> Binder<'a> {
         udp: &'a UdpSettings,
         settings: &ListenSettings,
     ) -> Result<Self, ListenError> {
-        let mut attempts = settings.attempts();
+        let mut attempts = Attempts::new(&settings.without);
         let buffer = probe(udp, &mut attempts)?;
 
         let receivers = settings.receivers.map_or(1, NonZeroUsize::get);

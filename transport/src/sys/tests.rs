@@ -89,6 +89,10 @@ fn sizes_out_of_range_are_brought_into_it() {
     assert_eq!(Batch::new(0, 0).capacity(), 1);
     assert_eq!(Batch::new(usize::MAX, 1).capacity(), BATCH_DATAGRAMS_MAX);
     let (receiver, sender) = udp_pair();
+    sender.send(&[b'x'; 60_000]).unwrap();
+    let mut batch = Batch::new(1, usize::MAX);
+    assert_eq!(batch.recv(receiver.as_fd(), Stamps::Off, 1).unwrap(), 1);
+    assert_eq!(batch.datagram(0).unwrap().bytes, [b'x'; 60_000]);
     sender.send(b"a").unwrap();
     let mut batch = Batch::new(0, 0);
     assert_eq!(batch.recv(receiver.as_fd(), Stamps::Off, 1).unwrap(), 1);

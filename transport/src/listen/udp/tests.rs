@@ -71,10 +71,10 @@ fn burst(settings: &ListenSettings, datagrams: u64) -> (u64, u64) {
 }
 
 /// Nobody reads until the last datagram is sent. With the buffers of a kernel in its default state,
-/// and with those that a process may ask for there.
+/// with the largest that a process may ask for there, and with what this machine grants.
 #[test]
 fn default_group_keeps_a_burst_of_fifty_thousand() {
-    for buffer_bytes in [COMMON_BUFFER_BYTES / 2, COMMON_BUFFER_BYTES] {
+    for buffer_bytes in [COMMON_BUFFER_BYTES / 2, COMMON_BUFFER_BYTES, 0] {
         let mut settings = loopback();
         settings.udp = settings.udp.map(|udp| UdpSettings {
             receive_buffer_bytes: NonZeroUsize::new(buffer_bytes),
@@ -240,7 +240,7 @@ fn second_lastdrop_on_a_port_is_told_from_a_stranger() {
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 
     // Without the lock the port itself is still in the way, and the kernel's table names who.
-    again.refused = vec![Feature::Lock];
+    again.without = vec![Feature::Lock];
     let (listeners, errors) = bind_available(&again);
     let [ListenError::InUse { holder: Holder::Stranger(strangers), .. }] = errors.as_slice() else {
         panic!("{errors:?}");
@@ -298,7 +298,7 @@ fn address_that_the_machine_has_not_is_an_error_unless_it_is_one_of_two() {
 
 #[test]
 fn configured_buffer_that_is_refused_is_fatal() {
-    let settings = ListenSettings { refused: vec![Feature::ReceiveBuffer], ..loopback() };
+    let settings = ListenSettings { without: vec![Feature::ReceiveBuffer], ..loopback() };
     let error = bind(&settings).unwrap_err();
     assert!(matches!(error, ListenError::ReceiveBuffer { bytes: 106_496, .. }), "{error}");
 }
@@ -306,7 +306,7 @@ fn configured_buffer_that_is_refused_is_fatal() {
 /// Binds a small group on a kernel without `feature` and checks that it is named.
 fn without(feature: Feature) -> Listeners {
     let mut settings = with_burst(loopback(), 8 * COMMON_BUFFER_BYTES);
-    settings.refused = vec![feature];
+    settings.without = vec![feature];
     let listeners = bind(&settings).unwrap();
     let fallbacks = &listeners.report.fallbacks;
     assert_eq!(fallbacks.len(), 1, "{fallbacks:?}");
@@ -333,7 +333,7 @@ fn kernel_without_shared_ports_gets_one_socket() {
 #[test]
 fn socket_that_stays_alone_gets_the_largest_buffer() {
     let mut settings = loopback();
-    settings.refused = vec![Feature::ReusePort];
+    settings.without = vec![Feature::ReusePort];
     settings.receivers = NonZeroUsize::new(4);
     settings.udp = settings.udp.map(|udp| UdpSettings {
         receive_buffer_bytes: None,
@@ -342,7 +342,7 @@ fn socket_that_stays_alone_gets_the_largest_buffer() {
     });
     let listeners = bind(&settings).unwrap();
     let alone = group(&listeners, 0).plan;
-    settings.refused = Vec::new();
+    settings.without = Vec::new();
     let shared = group(&bind(&settings).unwrap(), 0).plan;
     assert_eq!((alone.sockets, shared.sockets), (1, 4));
     assert!(alone.receive_buffer_bytes > shared.receive_buffer_bytes, "{alone:?} {shared:?}");
@@ -380,7 +380,7 @@ fn kernel_that_cannot_count_refuse_or_lock_still_listens() {
 fn kernel_that_grants_no_larger_buffer_leaves_the_default_one() {
     let mut settings = with_burst(loopback(), 8 << 20);
     settings.udp = settings.udp.map(|udp| UdpSettings { receive_buffer_bytes: None, ..udp });
-    settings.refused = vec![Feature::ReceiveBuffer];
+    settings.without = vec![Feature::ReceiveBuffer];
     let listeners = bind(&settings).unwrap();
     let default_bytes = granted(&open(Domain::IPV4).unwrap()).unwrap();
     assert_eq!(group(&listeners, 0).plan.receive_buffer_bytes, default_bytes);

@@ -85,7 +85,7 @@ fn socket_beside_another_one_is_stamped_or_says_why_not() {
     settings.unix_stream = Some(UnixSettings::new(path));
     assert_eq!(bind(&settings).unwrap().sockets[0].stamps(), Stamps::On);
 
-    settings.refused = vec![Feature::Stamps];
+    settings.without = vec![Feature::Stamps];
     let listeners = bind(&settings).unwrap();
     assert_eq!(listeners.sockets[0].stamps(), Stamps::Off);
     assert_eq!(listeners.report.fallbacks[0].feature, Feature::Stamps);
