@@ -83,13 +83,12 @@ pub(crate) fn run(
         numbered.into_iter().try_for_each(|object| writeln!(output, "{object}"))
     };
     if args.files.is_empty() {
-        return for_each_line(input, &mut print);
+        return for_each_line(input, "standard input", &mut print);
     }
     for path in &args.files {
-        let in_file =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let file = File::open(path).map_err(in_file)?;
-        for_each_line(&mut BufReader::new(file), &mut print).map_err(in_file)?;
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|error| in_source(&name, &error))?;
+        for_each_line(&mut BufReader::new(file), &name, &mut print)?;
     }
     Ok(())
 }
@@ -97,14 +96,20 @@ pub(crate) fn run(
 /// Hands each line to `action`, without its newline; a last one needs none.
 fn for_each_line(
     input: &mut dyn BufRead,
+    name: &str,
     action: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut line = Vec::new();
-    while input.read_until(b'\n', &mut line)? > 0 {
+    while input.read_until(b'\n', &mut line).map_err(|error| in_source(name, &error))? > 0 {
         action(line.strip_suffix(b"\n").unwrap_or(&line))?;
         line.clear();
     }
     Ok(())
+}
+
+/// A reading error with the name of what was read.
+fn in_source(name: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{name}: {error}"))
 }
 
 impl ParseArgs {

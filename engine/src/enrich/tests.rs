@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::message::{Message, Options, parse};
+use proptest::prelude::*;
 
 fn named(settings: Settings) -> Enricher {
     let hostname = "agent".into();
@@ -137,4 +138,28 @@ fn a_service_check_gets_host_tags_and_time() {
     assert_eq!((&*check.name, check.status as u8, check.second), ("up", 2, 1000));
     assert_eq!((&*check.host, &*check.message), ("h1", "no"));
     assert_eq!(check.tags, [Tag::from("a"), Tag::from("b")]);
+}
+
+proptest! {
+    /// For all names and tag sections: the tags of a context are sorted, once there and none of
+    /// those that every series gets, and the order in which they came makes no difference.
+    #[test]
+    fn a_context_is_the_same_for_every_order_of_its_tags(
+        name in "[a-c.]{1,8}",
+        mut tags in prop::collection::vec("(a|b:1|env:x|host:h||\\PC{0,3})", 0..6),
+    ) {
+        let mapping = Mapping { pattern: "*.*".into(), name: "$1".into(), ..Mapping::default() };
+        let profile = Profile { name: "p".into(), prefix: "*".into(), mappings: vec![mapping] };
+        let mapper = Mapper::new(&[profile]).unwrap();
+        let extra_tags = vec!["env:x".into()];
+        let enricher = named(Settings { mapper, extra_tags, ..Settings::default() });
+        tags.retain(|tag| !tag.contains(['|', ',', '\n']));
+        let line = |tags: &[String]| format!("{name}:1|c|#,{}", tags.join(","));
+        let (_, _, found) = context(&enricher, &line(&tags)).unwrap();
+        prop_assert!(found.split(',').is_sorted_by(|a, b| a < b), "{}", found);
+        prop_assert!(found.split(',').all(|tag| tag != "env:x"));
+        let there = context(&enricher, &line(&tags));
+        tags.reverse();
+        prop_assert_eq!(context(&enricher, &line(&tags)), there);
+    }
 }

@@ -1,7 +1,7 @@
 //! Metrics: `name ":" value { ":" value } "|" type { "|" field }`.
 
 use super::error::{Class, Error};
-use super::{Fields, Options, OriginFields, Tags, Timestamps, cut, number};
+use super::{Fields, Options, OriginFields, Tags, Timestamps, cut, cut_near, number};
 
 /// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,7 +127,7 @@ impl Iterator for Numbers<'_> {
             return Some(value);
         }
         while !self.rest.is_empty() {
-            let (piece, rest) = cut(self.rest, b':');
+            let (piece, rest) = cut_near(self.rest, b':');
             self.rest = rest.unwrap_or_default();
             if let Some(value) = number::float(piece) {
                 return Some(value);
@@ -140,22 +140,16 @@ impl Iterator for Numbers<'_> {
 /// Reads a metric. The checks run in the protocol's order, and the first that fails decides.
 #[inline]
 pub(super) fn parse(line: &[u8], options: Options) -> Result<Metric<'_>, Error> {
-    let (head, Some(rest)) = cut(line, b'|') else {
-        return Err(Error::new(Class::NoSeparator, line.len()));
+    let Some((name, value, rest)) = split_head(line) else {
+        return Err(headless(line));
     };
-    let (name, value) = cut(head, b':');
-    let value = match value {
-        Some(value) if !name.is_empty() && !value.is_empty() => value,
-        _ if name.is_empty() => return Err(Error::new(Class::BadNameValue, 0)),
-        _ => return Err(Error::new(Class::BadNameValue, head.len())),
-    };
-    let (kind, fields) = cut(rest, b'|');
+    let (kind, fields) = cut_near(rest, b'|');
     let Some(kind) = Kind::read(kind) else {
         return Err(Error::new(Class::BadType, line.len() - rest.len()));
     };
     let values = match kind {
         Kind::Set => Values::Set(value),
-        _ => numbers(value, head.len())?,
+        _ => numbers(value, line.len() - rest.len() - 1)?,
     };
     let mut metric = Metric {
         name,
@@ -170,6 +164,30 @@ pub(super) fn parse(line: &[u8], options: Options) -> Result<Metric<'_>, Error> 
         metric.take(field, at, options)?;
     }
     Ok(metric)
+}
+
+/// Splits a line into name, value and what follows the `|` behind the value.
+#[inline]
+fn split_head(line: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let at = memchr::memchr2(b':', b'|', line)?;
+    let (name, [b':', rest @ ..]) = line.split_at_checked(at)? else {
+        return None;
+    };
+    let (value, rest) = cut_near(rest, b'|');
+    let rest = rest?;
+    (!name.is_empty() && !value.is_empty()).then_some((name, value, rest))
+}
+
+/// Why a line has no name, value and `|`.
+#[cold]
+fn headless(line: &[u8]) -> Error {
+    let (head, rest) = cut(line, b'|');
+    let (name, _) = cut(head, b':');
+    match rest {
+        None => Error::new(Class::NoSeparator, line.len()),
+        Some(_) if name.is_empty() => Error::new(Class::BadNameValue, 0),
+        Some(_) => Error::new(Class::BadNameValue, head.len()),
+    }
 }
 
 impl<'a> Metric<'a> {
@@ -206,7 +224,7 @@ fn packed(value: &[u8], end: usize) -> Result<Values<'_>, Error> {
     let mut count = 0;
     let mut rest = Some(value);
     while let Some(pieces) = rest {
-        let (piece, behind) = cut(pieces, b':');
+        let (piece, behind) = cut_near(pieces, b':');
         rest = behind;
         if piece.is_empty() {
             continue;

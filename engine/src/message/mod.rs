@@ -91,6 +91,14 @@ fn cut(bytes: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
     (before, rest.get(1..))
 }
 
+/// [`cut`] for where the separator is a few bytes away: a call to search for it would cost more.
+#[inline]
+fn cut_near(bytes: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    let at = bytes.iter().position(|&byte| byte == separator).unwrap_or(bytes.len());
+    let (before, rest) = bytes.split_at_checked(at).unwrap_or((bytes, &[]));
+    (before, rest.get(1..))
+}
+
 /// The optional fields behind the fixed part of a message: separated by `|`, each with its byte
 /// position in the line.
 struct Fields<'a> {
@@ -111,7 +119,10 @@ impl<'a> Iterator for Fields<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let rest = self.rest?;
-        let (field, behind) = cut(rest, b'|');
+        let (field, behind) = match rest {
+            [b'@' | b'T', ..] => cut_near(rest, b'|'),
+            _ => cut(rest, b'|'),
+        };
         self.rest = behind;
         Some((self.line_len - rest.len(), field))
     }
