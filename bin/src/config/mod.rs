@@ -17,7 +17,7 @@ pub(crate) mod sources;
 pub(crate) mod types;
 mod yaml;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -80,7 +80,7 @@ pub(crate) struct Setting {
 /// If a named file can't be read or a value is bad.
 pub(crate) fn load(flags: Flags) -> Result<Config, ConfigError> {
     let environment = Environment::of_process();
-    let document = Document::load(&flags, &environment)?;
+    let document = Document::load(&flags, &environment, Path::new(sources::DEFAULT_FILE))?;
     let mut sources = Sources { flags, environment, document, key_file: None };
     if let Some(path) = wanted_key_file(&sources) {
         sources.key_file = Some(SecretFile::load(path)?);

@@ -130,7 +130,8 @@ impl Document {
         Ok(Self { path: path.into(), root })
     }
 
-    /// Reads the file that the flag or the environment names, else the agent's own if there is one.
+    /// Reads the file that the flag or the environment names, else the default one if it exists. A
+    /// folder stands for the file in it.
     ///
     /// # Errors
     ///
@@ -138,10 +139,11 @@ impl Document {
     pub(crate) fn load(
         flags: &Flags,
         environment: &Environment,
+        default: &Path,
     ) -> Result<Option<Self>, ConfigError> {
         let variable = environment.value(FILE_VARIABLE).filter(|path| !path.is_empty());
         let named = flags.config.clone().or_else(|| variable.map(PathBuf::from));
-        let mut path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+        let mut path = named.clone().unwrap_or_else(|| default.to_owned());
         if path.is_dir() {
             path.push(FILE_NAME);
         }

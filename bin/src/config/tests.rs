@@ -401,6 +401,39 @@ fn an_empty_dd_proxy_means_none() {
     assert_eq!(proxy(&[(common, "c:1"), (dd, "")]), pair("-", "environment DD_PROXY_HTTPS"));
 }
 
+/// For both ways to name a file, and for a folder: it is read; only the default may be missing.
+#[test]
+fn a_named_file_must_be_there_and_the_default_need_not() {
+    let folder = std::env::temp_dir().join(format!("lastdrop-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (file, missing) = (folder.join("datadog.yaml"), folder.join("missing.yaml"));
+    std::fs::write(&file, "site: here").unwrap();
+    let load = |flag: Option<&Path>, variable: &Path, default: &Path| {
+        let flag: Vec<String> =
+            flag.iter().map(|path| format!("--config={}", path.display())).collect();
+        let flag: Vec<&str> = flag.iter().map(String::as_str).collect();
+        let environment = environment(&[("LASTDROP_CONFIG", &variable.to_string_lossy())]);
+        let document = Document::load(&flags(&flag), &environment, default)?;
+        Ok::<_, ConfigError>(document.map(|document| document.top().count()))
+    };
+    let none = Path::new("");
+    assert_eq!(load(None, none, &missing).unwrap(), None);
+    assert_eq!(load(None, none, &file).unwrap(), Some(1));
+    assert_eq!(load(None, &folder, &missing).unwrap(), Some(1));
+    assert_eq!(load(Some(&file), &missing, &missing).unwrap(), Some(1));
+    for result in [load(None, &missing, &file), load(Some(&missing), &file, &file)] {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("missing.yaml: can't be read: "), "{error}");
+    }
+    std::fs::write(&file, "# agent\nsite: \"here").unwrap();
+    let error = load(None, none, &file).unwrap_err().to_string();
+    assert!(error.contains("/datadog.yaml:2: "), "{error}");
+    std::fs::write(&file, vec![b'#'; (1 << 20) + 1]).unwrap();
+    let error = load(None, none, &file).unwrap_err().to_string();
+    assert!(error.ends_with("longer than 1 MiB"), "{error}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 #[test]
 fn an_older_name_counts_where_the_newer_is_not_set_as_high() {
     let older = ("DD_STATSD_METRIC_BLOCKLIST", "old");
