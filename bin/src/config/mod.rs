@@ -12,7 +12,7 @@ mod node;
 pub(crate) mod notices;
 pub(crate) mod print;
 mod read;
-mod secret;
+pub(crate) mod secret;
 pub(crate) mod sources;
 pub(crate) mod types;
 mod yaml;
@@ -26,7 +26,7 @@ pub(crate) use self::error::ConfigError;
 use self::groups::{
     Aggregation, Dogstatsd, Enrichment, Forwarder, Intake, Network, Process, Serializer,
 };
-use self::key::{Key, Role};
+use self::key::{Key, Role, Rule};
 use self::node::Node;
 pub(crate) use self::notices::Notice;
 use self::read::Put;
@@ -133,6 +133,7 @@ fn apply(
 ) -> Result<Value, ConfigError> {
     match put(config, &found.node) {
         Put::Replaced(used) => {
+            debug_assert!(matches!(key.bad_value, Rule::Replaced(_)), "{}: not told", key.name);
             let bad = BadValue::new(key, found);
             config.notices.push(Notice::Replaced { bad, used: print::plain(&used) });
             Ok(used)
