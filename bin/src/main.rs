@@ -2,14 +2,17 @@
 
 mod cli;
 mod config;
+mod log;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tracing::{error, warn};
 
 use crate::cli::{Cli, Command, Flags, Show};
+use crate::config::types::LogLevel;
 use crate::config::{Config, ConfigError, print};
 
 /// Exit status of wrong usage and of a bad configuration.
@@ -30,7 +33,7 @@ fn main() -> ExitCode {
 fn start(flags: Flags) -> ExitCode {
     match config::load(flags) {
         Ok(config) => {
-            warn_of(&config);
+            log_notices(&config);
             fail(&"the configuration is good, but this build has no agent in it")
         }
         Err(error) => fail(&error),
@@ -42,12 +45,20 @@ fn shown(show: Show) -> Result<String, ConfigError> {
     if show.markdown {
         return Ok(print::keys_as_markdown());
     }
-    let config: Config = config::load(show.flags)?;
+    let config = config::load(show.flags)?;
     if show.json {
         return Ok(print::for_programs(&config));
     }
-    warn_of(&config);
+    log_notices(&config);
     Ok(print::for_people(&config))
+}
+
+/// Starts the log and tells what is worth a line.
+fn log_notices(config: &Config) {
+    log::start(config.process.log_level);
+    for notice in &config.notices {
+        warn!("{notice}");
+    }
 }
 
 fn put_out(page: &str) -> ExitCode {
@@ -58,13 +69,9 @@ fn put_out(page: &str) -> ExitCode {
     }
 }
 
-fn warn_of(config: &Config) {
-    for notice in &config.notices {
-        eprintln!("lastdrop: warning: {notice}");
-    }
-}
-
+/// Says why there is nothing to run with. Without a configuration there is no level either.
 fn fail(error: &dyn Display) -> ExitCode {
-    eprintln!("lastdrop: error: {error}");
+    log::start(LogLevel::Error);
+    error!("{error}");
     ExitCode::from(EXIT_USAGE)
 }

@@ -68,8 +68,11 @@ pub(crate) enum Role {
 
 /// Where the value of a key goes, and what it may be: made by the macro `into`.
 pub(crate) struct Target {
+    /// What a value is.
     pub(crate) noun: &'static str,
+    /// What is accepted as a value.
     pub(crate) accepted: &'static str,
+    /// Reads one into its field.
     pub(crate) put: fn(&mut Config, &Node) -> Put,
 }
 

@@ -12,12 +12,12 @@ mod node;
 pub(crate) mod notices;
 pub(crate) mod print;
 mod read;
-mod secret;
+pub(crate) mod secret;
 pub(crate) mod sources;
 pub(crate) mod types;
 mod yaml;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ pub(crate) use self::error::ConfigError;
 use self::groups::{
     Aggregation, Dogstatsd, Enrichment, Forwarder, Intake, Network, Process, Serializer,
 };
-use self::key::{Key, Role};
+use self::key::{Key, Role, Rule};
 use self::node::Node;
 pub(crate) use self::notices::Notice;
 use self::read::Put;
@@ -80,7 +80,7 @@ pub(crate) struct Setting {
 /// If a named file can't be read or a value is bad.
 pub(crate) fn load(flags: Flags) -> Result<Config, ConfigError> {
     let environment = Environment::of_process();
-    let document = Document::load(&flags, &environment)?;
+    let document = Document::load(&flags, &environment, Path::new(sources::DEFAULT_FILE))?;
     let mut sources = Sources { flags, environment, document, key_file: None };
     if let Some(path) = wanted_key_file(&sources) {
         sources.key_file = Some(SecretFile::load(path)?);
@@ -133,6 +133,7 @@ fn apply(
 ) -> Result<Value, ConfigError> {
     match put(config, &found.node) {
         Put::Replaced(used) => {
+            debug_assert!(matches!(key.bad_value, Rule::Replaced(_)), "{}: not told", key.name);
             let bad = BadValue::new(key, found);
             config.notices.push(Notice::Replaced { bad, used: print::plain(&used) });
             Ok(used)

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::error::ConfigError;
 use super::key::Key;
@@ -23,7 +23,7 @@ const FILE_NAME: &str = "datadog.yaml";
 /// Names a file, like the flag `--config`.
 pub(crate) const FILE_VARIABLE: &str = "LASTDROP_CONFIG";
 
-/// Longest settings file and secret file in bytes; the agent's own commented example has 200 KiB.
+/// Longest settings file and secret file in bytes: many times what a file of settings holds.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Where a value came from.
@@ -36,7 +36,7 @@ pub(crate) enum Source {
     /// A line of the settings file.
     File {
         /// The file.
-        path: Rc<Path>,
+        path: Arc<Path>,
         /// Line, counted from 1.
         line: usize,
     },
@@ -114,7 +114,7 @@ impl FromIterator<(String, String)> for Environment {
 
 /// The settings file, parsed.
 pub(crate) struct Document {
-    path: Rc<Path>,
+    path: Arc<Path>,
     root: Node,
 }
 
@@ -130,7 +130,8 @@ impl Document {
         Ok(Self { path: path.into(), root })
     }
 
-    /// Reads the file that the flag or the environment names, else the agent's own if there is one.
+    /// Reads the file that the flag or the environment names, else the default one if it exists. A
+    /// folder stands for the file in it.
     ///
     /// # Errors
     ///
@@ -138,10 +139,11 @@ impl Document {
     pub(crate) fn load(
         flags: &Flags,
         environment: &Environment,
+        default: &Path,
     ) -> Result<Option<Self>, ConfigError> {
         let variable = environment.value(FILE_VARIABLE).filter(|path| !path.is_empty());
         let named = flags.config.clone().or_else(|| variable.map(PathBuf::from));
-        let mut path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+        let mut path = named.clone().unwrap_or_else(|| default.to_owned());
         if path.is_dir() {
             path.push(FILE_NAME);
         }
@@ -156,7 +158,7 @@ impl Document {
     pub(crate) fn top(&self) -> impl Iterator<Item = Found> {
         let entries: &[Entry] = if let Node::Map(entries) = &self.root { entries } else { &[] };
         entries.iter().map(|entry| Found {
-            source: Source::File { path: Rc::clone(&self.path), line: entry.line },
+            source: Source::File { path: Arc::clone(&self.path), line: entry.line },
             name: entry.name.clone(),
             node: entry.node.clone(),
         })
@@ -170,7 +172,7 @@ impl Document {
             let entry = node.entry(part)?;
             (node, line) = (&entry.node, entry.line);
         }
-        let source = Source::File { path: Rc::clone(&self.path), line };
+        let source = Source::File { path: Arc::clone(&self.path), line };
         Some(Found { source, name: name.to_owned(), node: node.clone() })
     }
 }

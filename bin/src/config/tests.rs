@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
-use super::key::Rule;
 use super::types::{Port, Receipt};
 use super::*;
 use crate::cli::{Cli, Command};
@@ -357,7 +356,7 @@ fn a_kind_of_payload_that_is_switched_off_is_named() {
 /// For all keys whose rule is to replace: the warning says what was wrong and what is used.
 #[test]
 fn a_bad_value_is_replaced_where_the_rule_says_so() {
-    for (variable, value, used) in [
+    let rows = [
         ("DD_MIN_TLS_VERSION", "tlsv1.0", "tlsv1.2"),
         ("DD_SERIALIZER_COMPRESSOR_KIND", "lzma", "none"),
         ("DD_FORWARDER_HTTP_PROTOCOL", "http2", "auto"),
@@ -374,13 +373,45 @@ fn a_bad_value_is_replaced_where_the_rule_says_so() {
         ("DD_HISTOGRAM_PERCENTILES", "0.5 2", "50"),
         ("DD_DOGSTATSD_EOL_REQUIRED", "udp tcp", "udp"),
         ("DD_DOGSTATSD_MAPPER_PROFILES", "[{}]", "-"),
-    ] {
+    ];
+    for (variable, value, used) in rows {
         let config = from_environment(&[(variable, value)]).unwrap();
         let [notice] = &notices(&config)[..] else { panic!("{variable}: {:?}", config.notices) };
         assert!(notice.starts_with(&format!("{variable}: {value:?} is not ")), "{notice}");
         assert!(notice.ends_with(&format!("; used instead: {used}")), "{notice}");
-        let key = keys::ALL.iter().find(|key| key.environment().contains(&variable.to_owned()));
-        assert!(matches!(key.unwrap().bad_value, Rule::Replaced(_)), "{variable}");
+    }
+    let replacing = keys::ALL.iter().filter(|key| matches!(key.bad_value, Rule::Replaced(_)));
+    let in_rows = |key: &Key| rows.iter().any(|(name, ..)| key.environment()[0] == *name);
+    let others: Vec<&str> = replacing.filter(|key| !in_rows(key)).map(|key| key.name).collect();
+    assert_eq!(others, ["api_key", "additional_endpoints"], "the secret ones have their own tests");
+}
+
+#[test]
+fn an_endpoint_without_a_usable_key_is_left_out_and_the_value_not_shown() {
+    let value = format!(r#"{{"https://a": ["{SECRET}"], "https://b": ["ENC[b]"]}}"#);
+    let config = from_environment(&[("DD_ADDITIONAL_ENDPOINTS", &value)]).unwrap();
+    let [endpoint] = &config.intake.additional_endpoints[..] else { panic!("{config:?}") };
+    assert_eq!((endpoint.url.expose(), endpoint.keys[0].expose()), ("https://a", SECRET));
+    let [notice] = &notices(&config)[..] else { panic!("{:?}", config.notices) };
+    assert!(
+        notice.starts_with("DD_ADDITIONAL_ENDPOINTS: the value (not shown) is not"),
+        "{notice}"
+    );
+    assert!(notice.ends_with(r#"; used instead: {"https://a":["********re7ab"]}"#), "{notice}");
+}
+
+/// For all keys and hostile values: a configuration or one short line, never a panic.
+#[test]
+fn no_value_breaks_more_than_its_own_line() {
+    let deep = "[".repeat(100_000);
+    let long = "🦀".repeat(10_000);
+    for key in keys::ALL {
+        let variable = &key.environment()[0];
+        for value in ["\0", "\u{1b}[2J\n", "[", "{\"a\":", "-1", "1e999", "é", "@", &deep, &long] {
+            let Err(error) = from_environment(&[(variable, value)]) else { continue };
+            let line = error.to_string();
+            assert!(line.len() < 600 && !line.chars().any(char::is_control), "{variable}: {line}");
+        }
     }
 }
 
@@ -399,6 +430,39 @@ fn an_empty_dd_proxy_means_none() {
     assert_eq!(proxy(&[(common, "")]).0, "http://file:1");
     assert_eq!(proxy(&[(common, "c:1"), (dd, "http://d:1")]).0, "http://d:1");
     assert_eq!(proxy(&[(common, "c:1"), (dd, "")]), pair("-", "environment DD_PROXY_HTTPS"));
+}
+
+/// For both ways to name a file, and for a folder: it is read; only the default may be missing.
+#[test]
+fn a_named_file_must_be_there_and_the_default_need_not() {
+    let folder = std::env::temp_dir().join(format!("lastdrop-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (file, missing) = (folder.join("datadog.yaml"), folder.join("missing.yaml"));
+    std::fs::write(&file, "site: here").unwrap();
+    let load = |flag: Option<&Path>, variable: &Path, default: &Path| {
+        let flag: Vec<String> =
+            flag.iter().map(|path| format!("--config={}", path.display())).collect();
+        let flag: Vec<&str> = flag.iter().map(String::as_str).collect();
+        let environment = environment(&[("LASTDROP_CONFIG", &variable.to_string_lossy())]);
+        let document = Document::load(&flags(&flag), &environment, default)?;
+        Ok::<_, ConfigError>(document.map(|document| document.top().count()))
+    };
+    let none = Path::new("");
+    assert_eq!(load(None, none, &missing).unwrap(), None);
+    assert_eq!(load(None, none, &file).unwrap(), Some(1));
+    assert_eq!(load(None, &folder, &missing).unwrap(), Some(1));
+    assert_eq!(load(Some(&file), &missing, &missing).unwrap(), Some(1));
+    for result in [load(None, &missing, &file), load(Some(&missing), &file, &file)] {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("missing.yaml: can't be read: "), "{error}");
+    }
+    std::fs::write(&file, "# agent\nsite: \"here").unwrap();
+    let error = load(None, none, &file).unwrap_err().to_string();
+    assert!(error.contains("/datadog.yaml:2: "), "{error}");
+    std::fs::write(&file, vec![b'#'; (1 << 20) + 1]).unwrap();
+    let error = load(None, none, &file).unwrap_err().to_string();
+    assert!(error.ends_with("longer than 1 MiB"), "{error}");
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
@@ -504,6 +568,12 @@ fn the_document_shows_the_table_of_keys() {
         assert_eq!(row, expected, "see the command above the table");
     }
     assert_eq!(written.lines().count(), expected.lines().count());
+}
+
+#[test]
+fn a_configuration_can_be_given_to_every_thread() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&resolve(&Sources::default()).unwrap());
 }
 
 /// For all keys: names, variables and flags are used once.

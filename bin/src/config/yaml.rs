@@ -146,4 +146,16 @@ mod tests {
             assert!(error.line >= line && error.line <= line + 1, "{text:?}: {error:?}");
         }
     }
+    /// For all places where a file can end too early: a map or an error with its line, never a panic.
+    #[test]
+    fn a_file_that_is_cut_is_a_map_or_an_error() {
+        let text = "# é\na: {b: [1, 'two', \"3\"]}\nc:\n  - d: |\n      text\n    e: >-\n      f\n";
+        for end in (0..=text.len()).filter(|&end| text.is_char_boundary(end)) {
+            let lines = text[..end].lines().count() + 1;
+            match parse(&text[..end]) {
+                Ok(node) => assert!(matches!(node, Node::Map(_)), "{end}: {node:?}"),
+                Err(error) => assert!((1..=lines).contains(&error.line), "{end}: {error:?}"),
+            }
+        }
+    }
 }
