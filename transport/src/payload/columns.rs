@@ -67,7 +67,8 @@ const KIND_SKETCH: u64 = 4;
 const FLAG_NO_INDEX: u64 = 0x100;
 const FLAG_UNIT: u64 = 0x200;
 
-/// A message under construction.
+/// A message under construction: series for the intake's v3 path, or sketches, for which the format
+/// exists but the intake has no path yet.
 pub struct Columns {
     /// Columns by number, but for the dictionaries.
     plain: [Vec<u8>; COLUMNS],
