@@ -67,7 +67,8 @@ const KIND_SKETCH: u64 = 4;
 const FLAG_NO_INDEX: u64 = 0x100;
 const FLAG_UNIT: u64 = 0x200;
 
-/// A message under construction.
+/// A message under construction: series for the intake's v3 path, or sketches, for which the format
+/// exists but the intake has no path yet.
 pub struct Columns {
     /// Columns by number, but for the dictionaries.
     plain: [Vec<u8>; COLUMNS],
@@ -100,12 +101,12 @@ struct Last {
     second: i64,
 }
 
-/// A state of [`Columns`] to go back to.
+/// How far a message had come: what was pushed until then is a message, too.
+#[derive(Clone, Copy)]
 pub(super) struct Mark {
-    plain: [usize; COLUMNS],
-    dictionaries: [usize; 8],
-    last: Last,
-    items: u64,
+    /// Sizes of the columns by number.
+    lengths: [usize; COLUMNS],
+    pub(super) items: u64,
 }
 
 impl Default for Columns {
@@ -195,16 +196,11 @@ impl Columns {
         self.items += 1;
     }
 
-    /// How many series or sketches the message holds.
-    #[must_use]
-    pub const fn items(&self) -> u64 {
-        self.items
-    }
-
     /// Size of the message in bytes.
     #[must_use]
     pub fn encoded_bytes(&self) -> usize {
-        match self.data_bytes() {
+        match self.columns(&self.mark()).map(|(field, bytes)| field_bytes(field, bytes.len())).sum()
+        {
             0 => 0,
             data => field_bytes(DATA, data),
         }
@@ -212,35 +208,23 @@ impl Columns {
 
     /// Appends the message, of [`encoded_bytes`](Self::encoded_bytes); nothing if it holds nothing.
     pub fn write(&self, out: &mut Vec<u8>) {
-        if self.items > 0 {
+        self.write_until(&self.mark(), out);
+    }
+
+    /// Where the message stands.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { lengths: array::from_fn(|number| self.column(number).len()), items: self.items }
+    }
+
+    /// Appends the message as it was at a mark that was taken since it was empty.
+    pub(super) fn write_until(&self, mark: &Mark, out: &mut Vec<u8>) {
+        if mark.items > 0 {
             wire::message(out, DATA, |out| {
-                for (number, bytes) in self.columns() {
-                    wire::bytes(out, number, bytes);
+                for (field, bytes) in self.columns(mark) {
+                    wire::bytes(out, field, bytes);
                 }
             });
         }
-    }
-
-    /// The state to go back to if what comes next turns out too large.
-    pub(super) fn mark(&mut self) -> Mark {
-        Mark {
-            plain: array::from_fn(|number| self.plain[number].len()),
-            dictionaries: self.dictionaries().map(|dictionary| dictionary.len()),
-            last: self.last,
-            items: self.items,
-        }
-    }
-
-    /// Goes back to a mark that was taken since the message was empty.
-    pub(super) fn undo(&mut self, mark: &Mark) {
-        for (column, &len) in self.plain.iter_mut().zip(&mark.plain) {
-            column.truncate(len);
-        }
-        for (dictionary, &len) in self.dictionaries().into_iter().zip(&mark.dictionaries) {
-            dictionary.truncate(len);
-        }
-        self.last = mark.last;
-        self.items = mark.items;
     }
 
     /// Empties the message and keeps its memory.
@@ -248,15 +232,7 @@ impl Columns {
         for column in &mut self.plain {
             column.clear();
         }
-        for dictionary in self.dictionaries() {
-            dictionary.clear();
-        }
-        self.last = Last::default();
-        self.items = 0;
-    }
-
-    fn dictionaries(&mut self) -> [&mut Dictionary; 8] {
-        [
+        for dictionary in [
             &mut self.names,
             &mut self.tags,
             &mut self.tagsets,
@@ -265,14 +241,18 @@ impl Columns {
             &mut self.source_types,
             &mut self.origins,
             &mut self.units,
-        ]
+        ] {
+            dictionary.clear();
+        }
+        self.last = Last::default();
+        self.items = 0;
     }
 
-    /// Columns that hold something, by ascending number.
-    fn columns(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        (1..)
-            .zip(1..COLUMNS)
-            .map(|(field, number)| (field, self.column(number)))
+    /// The columns that held something at a mark, by ascending number.
+    fn columns(&self, mark: &Mark) -> impl Iterator<Item = (u32, &[u8])> {
+        let columns = mark.lengths.iter().enumerate();
+        (0..)
+            .zip(columns.map(|(number, &length)| &self.column(number)[..length]))
             .filter(|(_, bytes)| !bytes.is_empty())
     }
 
@@ -287,10 +267,6 @@ impl Columns {
             UNIT_STRINGS => self.units.bytes(),
             _ => &self.plain[number],
         }
-    }
-
-    fn data_bytes(&self) -> usize {
-        self.columns().map(|(number, bytes)| field_bytes(number, bytes.len())).sum()
     }
 
     fn push_name(&mut self, name: &str) {

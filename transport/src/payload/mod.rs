@@ -23,8 +23,8 @@
 //! ```
 //!
 //! A builder is empty again after `finish` and may be used for the next flush. It allocates its
-//! buffers and its compressor (about a megabyte) at the first item, and frees them when dropped: a
-//! builder per flush costs nothing while the agent idles.
+//! buffers and its compressor with the first item (they grow to two or three megabytes in a large
+//! flush) and frees them when dropped: a builder per flush costs nothing while the agent idles.
 //!
 //! Nothing is lost in silence: what `push` doesn't put into a payload it returns as [`Lost`].
 

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use lastdrop_engine::series::Series;
 
-use super::columns::Columns;
+use super::columns::{Columns, Mark};
 use super::compress::Compressor;
 use super::split::Fit;
 use super::{Payload, PayloadKind, PayloadLimits, PayloadSettings};
@@ -49,11 +49,10 @@ impl ColumnsSplitter {
             self.close();
         }
         // How much a series adds depends on what the dictionaries know: only a try can tell.
-        let mark = self.columns.mark();
+        let before = self.columns.mark();
         self.columns.push_series(series);
-        if !self.fits() && self.columns.items() > 1 {
-            self.columns.undo(&mark);
-            self.close();
+        if !self.fits() && before.items > 0 {
+            self.close_at(&before);
             self.columns.push_series(series);
         }
         if !self.fits() {
@@ -84,19 +83,23 @@ impl ColumnsSplitter {
     }
 
     fn close(&mut self) {
-        if self.columns.items() == 0 {
-            return;
+        self.close_at(&self.columns.mark());
+    }
+
+    /// Makes a payload of what there was at the mark, if anything, and forgets what came after.
+    fn close_at(&mut self, mark: &Mark) {
+        if mark.items > 0 {
+            self.columns.write_until(mark, &mut self.plain);
+            self.compressor.finish(&self.plain, &mut self.body);
+            self.ready.push_back(Payload {
+                kind: PayloadKind::SeriesV3,
+                body: Bytes::copy_from_slice(&self.body),
+                encoding: self.compressor.encoding(),
+                points: self.points,
+                items: mark.items,
+                uncompressed_bytes: self.plain.len() as u64,
+            });
         }
-        self.columns.write(&mut self.plain);
-        self.compressor.finish(&self.plain, &mut self.body);
-        self.ready.push_back(Payload {
-            kind: PayloadKind::SeriesV3,
-            body: Bytes::copy_from_slice(&self.body),
-            encoding: self.compressor.encoding(),
-            points: self.points,
-            items: self.columns.items(),
-            uncompressed_bytes: self.plain.len() as u64,
-        });
         self.columns.clear();
         self.points = 0;
         self.plain.clear();
