@@ -177,6 +177,9 @@ pub(crate) struct LoadArgs {
     /// End the steady stream after this time
     #[arg(long, value_name = "TIME", value_parser = units::duration, group = "length")]
     time: Option<Duration>,
+    /// End at the first send that fails, or after this time, without a burst
+    #[arg(long, value_name = "TIME", value_parser = units::duration, group = "length")]
+    until_refused: Option<Duration>,
     /// Datagrams a second over all senders [default: flat out]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
@@ -223,7 +226,11 @@ impl From<LoadArgs> for LoadOptions {
         let stream = args.unix_stream.map(Target::UnixStream);
         let nowhere = || Target::Udp(([127, 0, 0, 1], 8125).into());
         let target = args.udp.map(Target::Udp).or(unix).or(stream).unwrap_or_else(nowhere);
-        let time = Length::Time(args.time.unwrap_or_default());
+        let length = match (args.datagrams, args.until_refused) {
+            (Some(count), _) => Length::Datagrams(count),
+            (None, Some(time)) => Length::Refusal(time),
+            (None, None) => Length::Time(args.time.unwrap_or_default()),
+        };
         Self {
             target,
             on_full: if args.no_wait { OnFull::Fail } else { OnFull::Wait },
@@ -234,7 +241,7 @@ impl From<LoadArgs> for LoadOptions {
             messages: args.messages,
             datagram_bytes: args.datagram_bytes,
             rate: args.rate,
-            length: args.datagrams.map_or(time, Length::Datagrams),
+            length,
             burst: args.burst,
             seed: args.seed,
             senders: args.senders,
