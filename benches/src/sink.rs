@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::{mem, ptr};
@@ -120,7 +120,7 @@ impl Sink {
     }
 }
 
-fn send_many(socket: &impl AsRawFd, datagrams: &[&[u8]]) -> Sent {
+fn send_many(socket: &impl AsFd, datagrams: &[&[u8]]) -> Sent {
     let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH_MAX];
     // SAFETY: `mmsghdr` is a plain C struct of integers and pointers: all zero is a valid value.
     let mut messages: [libc::mmsghdr; BATCH_MAX] = unsafe { mem::zeroed() };
@@ -133,7 +133,7 @@ fn send_many(socket: &impl AsRawFd, datagrams: &[&[u8]]) -> Sent {
         count += 1;
     }
     loop {
-        let fd = socket.as_raw_fd();
+        let fd = socket.as_fd().as_raw_fd();
         // SAFETY: `fd` is open, for `socket` is borrowed. The first `count` messages each point to
         // one entry of `parts`, which points to a slice of `datagrams`; all three outlive the call.
         // The kernel reads the datagrams and writes only `msg_len` of `messages`.
