@@ -1,5 +1,7 @@
 //! A datagram as it stands in the packet ring: its bytes, its arrival stamp and where it came from.
 
+use crate::time::Stamp;
+
 /// The kind of socket a datagram came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -25,4 +27,26 @@ impl Transport {
             Self::UnixStream => "unix_stream",
         }
     }
+}
+
+/// Whether a datagram arrived as it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// It was longer than the receive buffer: the rest is gone and the last message is torn.
+    Truncated,
+}
+
+/// One unit read from a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// What was read: lines, separated by `\n`.
+    pub bytes: &'a [u8],
+    /// When it arrived.
+    pub stamp: Stamp,
+    /// The kind of socket it came through.
+    pub transport: Transport,
+    /// Whether `bytes` is all of it.
+    pub extent: Extent,
 }

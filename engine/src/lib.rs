@@ -5,17 +5,31 @@
 //!  receiver ── PacketProducer ══ packet ring ══▶ Worker ══ bucket ring ══▶ Merge ──▶ series, sketches
 //!              datagrams, marks                  message, context, bucket   closed buckets of all workers
 //!                   │                               │                           │
-//!                   └ producer epoch                └ applied epoch             └ merged epoch
+//!                   └ committed epoch               └ applied epoch             └ proof, then flush
 //! ```
 //!
 //! The modules stand in the order of the data: each may use those above it, none those below.
 
 pub mod limits;
+mod sync;
 pub mod time;
 
-pub mod context;
 pub mod datagram;
+pub mod epoch;
+pub mod ring;
+pub mod wake;
+
+pub mod series;
 pub mod frame;
 pub mod message;
-pub mod series;
+pub mod ledger;
+
+pub mod context;
+pub mod enrich;
 pub mod sketch;
+pub mod bucket;
+pub mod handover;
+pub mod sampler;
+pub mod worker;
+pub mod stop;
+pub mod merge;

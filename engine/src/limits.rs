@@ -1,8 +1,65 @@
 //! Every bound of the engine, with its unit and its reason.
 
+use std::num::NonZeroU16;
+
 /// Length of a bucket in seconds: the protocol's aggregation interval.
 pub const SLOT_S: u64 = 10;
 
 /// Default longest datagram and stream frame in bytes (`dogstatsd_buffer_size`): what clients of
 /// unix sockets pack to.
 pub const DATAGRAM_BYTES_DEFAULT: usize = 8192;
+
+/// Default size of a packet ring in bytes, one per worker: some 10,000 small datagrams, 25 ms of a
+/// receiver at full speed. Memory is touched only as far as the ring was ever filled.
+pub const PACKET_RING_BYTES_DEFAULT: usize = 1 << 20;
+
+/// Smallest packet ring in bytes: the largest batch of one `recvmmsg` has to fit with room to
+/// spare.
+pub const PACKET_RING_BYTES_MIN: usize = 1 << 16;
+
+/// Bytes of a worker's turn: after that many it frees the ring's space and publishes its epoch, so
+/// that a receiver with a full ring waits for a quarter of it at most.
+pub const TURN_BYTES_MAX: usize = 1 << 18;
+
+/// Handovers that a bucket ring holds; a worker with a full one keeps the rest and tries again.
+pub const BUCKET_RING_LEN: usize = 256;
+
+/// Empty buckets that a return ring holds; what doesn't fit is freed.
+pub const RETURN_RING_LEN: usize = 4;
+
+/// Default bound of the memory that contexts may take in one worker, in bytes: about 250,000
+/// contexts with short tags. A sample of a new context beyond it is refused and counted.
+pub const CONTEXT_BYTES_DEFAULT: usize = 64 << 20;
+
+/// What one context costs besides its strings and tags, in bytes: slot, spelling, identity, the
+/// shared record, three allocations and an entry in two buckets.
+pub const CONTEXT_BYTES_FIXED: usize = 288;
+
+/// What one interned tag costs besides its text, in bytes.
+pub const TAG_BYTES_FIXED: usize = 48;
+/// Keys a sketch gathers before it sorts them into its bins; the reference agent's number, which
+/// decides how overflowing bins come out.
+pub const SKETCH_KEYS_BUFFERED: usize = 512;
+
+/// Bins a sketch keeps before the lowest ones fold into one: the reference agent's number.
+pub const SKETCH_BINS_MAX: NonZeroU16 = NonZeroU16::new(4096).unwrap();
+
+/// Values a bin can count; the rest goes to further bins under the same key. The intake's width.
+pub const SKETCH_BIN_COUNT_MAX: NonZeroU16 = NonZeroU16::MAX;
+
+/// Values a sketch can count in one slot: as many as its bins hold when all are full. A rate of
+/// 1e-300 would ask for 1e300 of them, and every 65,535 are a bin to be sent.
+pub const SKETCH_COUNT_MAX: u32 = SKETCH_BINS_MAX.get() as u32 * SKETCH_BIN_COUNT_MAX.get() as u32;
+
+/// Distinct members a set counts in one slot. More are refused: the set's value stops there.
+pub const SET_MEMBERS_MAX: usize = 65_536;
+
+/// Bytes of the distinct members of one set in one slot; refused likewise.
+pub const SET_BYTES_MAX: usize = 4 << 20;
+
+/// Members a set looks through one by one before it keeps a hash table.
+pub const SET_SCANNED_MAX: usize = 8;
+
+/// Values a histogram holds as they came in one slot; at this number close values are folded into
+/// one. 128 KiB at one rate, 256 KiB at several.
+pub const HISTOGRAM_VALUES_MAX: usize = 16_384;

@@ -22,7 +22,7 @@ pub enum SeriesKind {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// Seconds since 1970.
-    pub second: u64,
+    pub second: i64,
     /// The value; finite.
     pub value: f64,
 }
@@ -54,9 +54,10 @@ pub struct Tags<'a> {
 }
 
 impl<'a> Tags<'a> {
-    /// Own tags first, then the global ones.
+    /// The global tags first, then the own ones: where the last of several tags counts, a context's
+    /// own one does.
     pub fn iter(self) -> impl Iterator<Item = &'a str> {
-        self.own.iter().chain(self.global).map(Tag::as_str)
+        self.global.iter().chain(self.own).map(Tag::as_str)
     }
 
     /// How many tags both parts hold.
@@ -90,6 +91,10 @@ pub struct Series<'a> {
     pub interval_s: u64,
     /// Unit of the values (`millisecond`), or empty.
     pub unit: &'a str,
+    /// Source type: `System` for what the agent says of itself, empty for what it was told.
+    pub source_type_name: &'a str,
+    /// True if the intake is to take the values without making them searchable.
+    pub no_index: bool,
     /// Where the series comes from.
     pub origin: Origin,
 }
@@ -128,7 +133,7 @@ pub struct Bin {
 #[derive(Clone, Copy, Debug)]
 pub struct SketchPoint<'a> {
     /// Seconds since 1970.
-    pub second: u64,
+    pub second: i64,
     /// Count, extremes, mean and sum.
     pub summary: Summary,
     /// Bins in ascending order of key, at least one.
@@ -146,6 +151,8 @@ pub struct SketchSeries<'a> {
     pub tags: Tags<'a>,
     /// Sketches in ascending order of time, at least one.
     pub points: &'a [SketchPoint<'a>],
+    /// True if the intake is to take the sketches without making them searchable.
+    pub no_index: bool,
     /// Where the sketches come from.
     pub origin: Origin,
 }

@@ -49,6 +49,9 @@ impl Stamp {
 pub struct Slot(u64);
 
 impl Slot {
+    /// Length of a slot in seconds.
+    pub const SECONDS: u64 = SLOT_S;
+
     /// The slot that holds the given second.
     #[must_use]
     pub const fn containing(second: u64) -> Self {

@@ -3,10 +3,16 @@
 //!
 //! The modules stand in the order of the data: each may use those above it, none those below.
 
-pub mod forward;
-pub mod http;
+pub mod clock;
 pub mod limits;
-pub mod listen;
-pub mod net;
-pub mod payload;
 pub mod sys;
+
+pub mod listen;
+pub mod receive;
+
+pub mod http;
+pub mod payload;
+pub mod net;
+pub mod forward;
+
+pub mod shipper;

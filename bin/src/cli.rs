@@ -1,0 +1,187 @@
+//! The command line as plain data: what was typed, not yet what it means.
+//!
+//! Settings arrive here as text and are read by [`crate::config`], so that a bad value is told in
+//! the same words whether it came from a flag, the environment or the file. No flag takes a
+//! secret: a command line can be read by every user of the machine.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  DD_API_KEY=… lastdrop run                  run as a sidecar until SIGTERM
+  lastdrop init -- python task.py            run a task, deliver its metrics, exit with its status
+  lastdrop config                            show every setting and where it comes from";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  DD_API_KEY=… lastdrop run
+  lastdrop run --bind-host 127.0.0.1 --dogstatsd-port 8126
+  lastdrop run --dogstatsd-socket /var/run/lastdrop/dsd.socket --stop-timeout 25s
+
+SIGTERM or SIGINT stops it and delivers what was received. Exit status: 0 done; 2 usage or
+configuration; 3 something was lost and --strict was given.";
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  lastdrop init -- python task.py --date today
+  lastdrop init --strict -- sh -c './load && ./report'
+  lastdrop init --receipt /tmp/receipt.json -- ./job
+
+Exit status: the command's (128 + n if signal n ended it); 126 and 127 if it can't be started;
+3 in place of 0 if something was lost and --strict was given; 2 on wrong usage of lastdrop.";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  lastdrop config
+  lastdrop config --json | jq '.settings[] | select(.source != \"default\")'
+  lastdrop config --config ./datadog.yaml --dogstatsd-port 0
+
+Secrets are masked. Exit status: 0; 2 if a value is bad.";
+
+/// What was typed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lastdrop",
+    version,
+    about = "A DogStatsD agent for programs that end",
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Receive, aggregate and send metrics until SIGTERM
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Run a command and deliver its metrics when it ends
+    #[command(after_help = INIT_EXAMPLES)]
+    Init(Init),
+    /// Show every setting and where it comes from
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config(Show),
+}
+
+/// `lastdrop run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The settings given as flags.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
+/// `lastdrop init`.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The command to run, and its arguments
+    #[arg(last = true, required = true, value_names = ["CMD", "ARG"])]
+    pub(crate) command: Vec<OsString>,
+    /// The settings given as flags; last, because their heading holds for all that follows.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
+/// `lastdrop config`.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Print JSON
+    #[arg(long, conflicts_with = "markdown")]
+    pub(crate) json: bool,
+    /// Print the table of all keys as it stands in docs/configuration.md
+    #[arg(long, hide = true)]
+    pub(crate) markdown: bool,
+    /// The settings given as flags; last, because their heading holds for all that follows.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
+/// The settings that have a flag, as typed.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Settings")]
+pub(crate) struct Flags {
+    /// Settings file, or its folder [default: /etc/datadog-agent/datadog.yaml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Site of the intake [default: datadoghq.com]
+    #[arg(long, value_name = "SITE")]
+    site: Option<String>,
+    /// Base URL of the intake, instead of a site
+    #[arg(long, value_name = "URL")]
+    dd_url: Option<String>,
+    /// UDP port; 0 for none [default: 8125]
+    #[arg(long, value_name = "PORT")]
+    dogstatsd_port: Option<String>,
+    /// Address that the UDP port is bound to [default: localhost]
+    #[arg(long, value_name = "HOST")]
+    bind_host: Option<String>,
+    /// Unix datagram socket to listen on
+    #[arg(long, value_name = "PATH")]
+    dogstatsd_socket: Option<String>,
+    /// Tags put on everything
+    #[arg(long, value_name = "K:V,…")]
+    tags: Option<String>,
+    /// How much to log: off, error, warn, info, debug, trace [default: warn]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Longest time the stop may take [default: 8s]
+    #[arg(long, value_name = "TIME")]
+    stop_timeout: Option<String>,
+    /// Silence that ends the reception at the stop [default: 2s]
+    #[arg(long, value_name = "TIME")]
+    linger: Option<String>,
+    /// Kernel memory for a burst on UDP [default: auto]
+    #[arg(long, value_name = "BYTES")]
+    burst_bytes: Option<String>,
+    /// Receiving threads [default: 1]
+    #[arg(long, value_name = "COUNT")]
+    receivers: Option<String>,
+    /// Aggregating threads, not fewer than receivers [default: 1]
+    #[arg(long, value_name = "COUNT")]
+    workers: Option<String>,
+    /// Pin threads to processors: auto, always or never [default: auto]
+    #[arg(long, value_name = "WHEN")]
+    pin: Option<String>,
+    /// Where the receipt goes: a file, stderr or off [default: stderr]
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<String>,
+    /// Exit with 3 if anything was lost [default: false]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_name = "BOOL")]
+    strict: Option<String>,
+}
+
+impl Flags {
+    /// Gives what was typed for a flag (`--dogstatsd-port`), if anything.
+    pub(crate) fn value(&self, flag: &str) -> Option<&str> {
+        match flag {
+            "--site" => &self.site,
+            "--dd-url" => &self.dd_url,
+            "--dogstatsd-port" => &self.dogstatsd_port,
+            "--bind-host" => &self.bind_host,
+            "--dogstatsd-socket" => &self.dogstatsd_socket,
+            "--tags" => &self.tags,
+            "--log-level" => &self.log_level,
+            "--stop-timeout" => &self.stop_timeout,
+            "--linger" => &self.linger,
+            "--burst-bytes" => &self.burst_bytes,
+            "--receivers" => &self.receivers,
+            "--workers" => &self.workers,
+            "--pin" => &self.pin,
+            "--receipt" => &self.receipt,
+            "--strict" => &self.strict,
+            _ => &None,
+        }
+        .as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! The threads and what each of them owns, on one page.
+//!
+//! ```text
+//!  thread      owns                                              wakes
+//!  receive-i   its sockets, the producers of its lanes           the workers of its lanes
+//!  work-i      one packet ring's consumer, contexts, buckets     its receiver (room), the shipper
+//!  ship        all bucket rings' consumers, merge, connections   the workers (room)
+//!  main        the rest: signals, child, the stop                whoever it has a command for
+//! ```
+//!
+//! Every thread rings the bell of the main thread when it ends, however it ends.
+
+use crate::config::Config;
+use crate::endpoints;
+use crate::pin::Pins;
+use lastdrop_engine::enrich::{Enricher, Settings as EnrichSettings};
+use lastdrop_engine::handover::bucket_ring;
+use lastdrop_engine::ledger::{MergeLedger, ReceiverLedger, ShipperLedger, WorkerLedger};
+use lastdrop_engine::limits::{
+    CONTEXT_BYTES_DEFAULT, DATAGRAM_BYTES_DEFAULT, PACKET_RING_BYTES_DEFAULT,
+};
+use lastdrop_engine::merge::{Merge, MergeSettings};
+use lastdrop_engine::message::{LineEnd, Options};
+use lastdrop_engine::ring::{LaneSeal, packet_ring};
+use lastdrop_engine::sampler::LateArrival;
+use lastdrop_engine::series::Origin;
+use lastdrop_engine::stop::{LaneEpochs, Running};
+use lastdrop_engine::time::NS_PER_S;
+use lastdrop_engine::wake::{SleepFlag, Sleeper, Waker, sleeper};
+use lastdrop_engine::worker::{Turn, Worker, WorkerSettings};
+use lastdrop_transport::forward::backoff::Rng;
+use lastdrop_transport::listen::Socket;
+use lastdrop_transport::payload::{PayloadSettings, SeriesFormat};
+use lastdrop_transport::receive::{self, Lane, Receiver, ReceiverSettings};
+use lastdrop_transport::shipper::{self, Shipped, Shipper, ShipperSettings};
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+/// The running pipeline.
+pub(crate) struct Pipeline {
+    /// The first state of the stop.
+    pub(crate) running: Running,
+    /// The receivers' threads, each with its commands and its waker.
+    pub(crate) receivers: Vec<ReceiverThread>,
+    /// The workers' threads.
+    pub(crate) workers: Vec<JoinHandle<()>>,
+    /// The shipper's thread with its commands and its waker.
+    pub(crate) shipper: ShipperThread,
+    /// The counters of all of them.
+    pub(crate) ledgers: Ledgers,
+}
+
+/// A receiver's thread.
+pub(crate) struct ReceiverThread {
+    pub(crate) thread: JoinHandle<Vec<LaneSeal>>,
+    pub(crate) commands: rtrb::Producer<receive::Command>,
+    pub(crate) waker: Arc<mio::Waker>,
+}
+
+/// The shipper's thread.
+pub(crate) struct ShipperThread {
+    pub(crate) thread: JoinHandle<Shipped>,
+    pub(crate) commands: rtrb::Producer<shipper::Command>,
+    pub(crate) waker: Arc<mio::Waker>,
+}
+
+/// The counters of all threads.
+pub(crate) struct Ledgers {
+    pub(crate) receivers: Vec<ReceiverLedger>,
+    pub(crate) workers: Vec<WorkerLedger>,
+    pub(crate) merge: MergeLedger,
+    pub(crate) shipper: ShipperLedger,
+}
+
+/// Commands that may wait for a thread: a flush every second and the seal.
+const COMMANDS_MAX: usize = 16;
+
+/// Starts all threads over the given sockets.
+///
+/// # Errors
+///
+/// What the kernel reports when a thread or a poll can't be made, and an endpoint's address or TLS
+/// settings that can't be used. Threads that run already end on their own.
+pub(crate) fn start(
+    config: &Config,
+    sockets: Vec<Socket>,
+    bell: &Arc<mio::Waker>,
+) -> io::Result<Pipeline> {
+    let receivers = config.process.receivers;
+    let workers = config.process.workers;
+    let mut rng = Rng::from_seed(crate::random_seed());
+    let mut pins = Pins::new(config.process.pin, &mut rng);
+    let enricher = Arc::new(Enricher::new(enrich_settings(config)));
+
+    let (poll, ship_waker) = Shipper::poll()?;
+    let mut starts: Vec<ReceiverStart> =
+        (0..receivers).map(|_| ReceiverStart::new()).collect::<io::Result<_>>()?;
+    let mut lanes = Vec::with_capacity(workers);
+    let mut buckets = Vec::with_capacity(workers);
+    let mut ledgers = Vec::with_capacity(workers);
+    let mut threads = Vec::with_capacity(workers);
+    let mut room_wakers = Vec::with_capacity(workers);
+    for index in 0..workers {
+        let (packets, consumer, committed) = packet_ring(index, PACKET_RING_BYTES_DEFAULT);
+        let (out, ring) = bucket_ring();
+        let settings = worker_settings(config, &enricher);
+        let (worker, applied, ledger) = Worker::new(consumer, out, settings);
+        // Lanes are shared out in blocks, as the sockets are.
+        let Some(start) = starts.get_mut(index * receivers / workers) else { continue };
+        let (sleeper, flag) = sleeper();
+        let thread = spawn(&format!("work-{index}"), pins.next(), bell, {
+            let (room, ship) = (start.room_waker(), Arc::clone(&ship_waker));
+            move || work(worker, &sleeper, &room, &ship)
+        })?;
+        start.lanes.push(Lane { packets, worker: thread_waker(&flag, &thread) });
+        room_wakers.push(thread_waker(&flag, &thread));
+        lanes.push(LaneEpochs { committed, applied });
+        buckets.push(ring);
+        ledgers.push(ledger);
+        threads.push(thread);
+    }
+    let (shipper, merge_ledger, shipper_ledger) = {
+        let (merge, merge_ledger) = Merge::new(buckets, merge_settings(config, &enricher));
+        let outlets = endpoints::open(config, poll.registry(), &ship_waker, &mut rng)?;
+        let (commands, inbox) = rtrb::RingBuffer::new(COMMANDS_MAX);
+        let (shipper, shipper_ledger) =
+            Shipper::new(poll, merge, inbox, outlets, room_wakers, ship_settings(config));
+        let thread = spawn("ship", None, bell, move || shipper.run())?;
+        (ShipperThread { thread, commands, waker: ship_waker }, merge_ledger, shipper_ledger)
+    };
+    let close_delay_ns = rng.bits() % (SPREAD_S * NS_PER_S);
+    let mut receiver_ledgers = Vec::with_capacity(receivers);
+    let mut receiver_threads = Vec::with_capacity(receivers);
+    let mut sockets = shares(sockets, receivers);
+    for (index, start) in starts.into_iter().enumerate() {
+        let own = sockets.next().unwrap_or_default();
+        let settings =
+            ReceiverSettings { datagram_bytes_max: DATAGRAM_BYTES_DEFAULT, close_delay_ns };
+        let (commands, inbox) = rtrb::RingBuffer::new(COMMANDS_MAX);
+        let waker = start.waker;
+        let (receiver, ledger) =
+            Receiver::new(start.poll, own, start.lanes, inbox, start.sleeper, settings)?;
+        let thread = spawn(&format!("receive-{index}"), pins.next(), bell, || receiver.run())?;
+        receiver_ledgers.push(ledger);
+        receiver_threads.push(ReceiverThread { thread, commands, waker });
+    }
+    Ok(Pipeline {
+        running: Running::new(lanes),
+        receivers: receiver_threads,
+        workers: threads,
+        shipper,
+        ledgers: Ledgers {
+            receivers: receiver_ledgers,
+            workers: ledgers,
+            merge: merge_ledger,
+            shipper: shipper_ledger,
+        },
+    })
+}
+
+/// Longest time by which a process closes its slots later than another, in seconds: a fleet that was
+/// started at once must not send at once.
+const SPREAD_S: u64 = 3;
+
+/// What a receiver needs before its workers run, so that they can wake it.
+struct ReceiverStart {
+    poll: mio::Poll,
+    waker: Arc<mio::Waker>,
+    sleeper: Sleeper,
+    flag: SleepFlag,
+    lanes: Vec<Lane>,
+}
+
+impl ReceiverStart {
+    fn new() -> io::Result<Self> {
+        let (poll, waker) = Receiver::poll()?;
+        let (sleeper, flag) = sleeper();
+        Ok(Self { poll, waker, sleeper, flag, lanes: Vec::new() })
+    }
+
+    /// For a worker: wakes the receiver that waits for room.
+    fn room_waker(&self) -> Waker {
+        let waker = Arc::clone(&self.waker);
+        self.flag.clone().waker(move || {
+            // An event descriptor that can't be written to is full, so the wake-up is there.
+            let _ = waker.wake();
+        })
+    }
+}
+
+/// A worker's thread of work.
+fn work(mut worker: Worker, sleeper: &Sleeper, room: &Waker, ship: &mio::Waker) {
+    let mut handed_over = 0;
+    loop {
+        let turn = worker.turn();
+        room.wake();
+        if worker.handed_over() != handed_over {
+            handed_over = worker.handed_over();
+            // As in `room_waker`: a failure means that a wake-up is there already.
+            let _ = ship.wake();
+        }
+        match turn {
+            Turn::Applied => {}
+            Turn::Idle => sleeper.sleep_unless(|| worker.has_work(), thread::park),
+            Turn::Ended => return,
+        }
+    }
+}
+
+/// Wakes a thread that parks.
+fn thread_waker<T>(flag: &SleepFlag, thread: &JoinHandle<T>) -> Waker {
+    let thread = thread.thread().clone();
+    flag.clone().waker(move || thread.unpark())
+}
+
+/// Starts a thread that rings the bell when it ends.
+fn spawn<T: Send + 'static>(
+    name: &str,
+    pin: Option<core_affinity::CoreId>,
+    bell: &Arc<mio::Waker>,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    let bell = EndBell(Arc::clone(bell));
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let _bell = bell;
+        if let Some(core) = pin {
+            core_affinity::set_for_current(core);
+        }
+        body()
+    })
+}
+
+/// Rings when it is dropped, by a panic too.
+struct EndBell(Arc<mio::Waker>);
+
+impl Drop for EndBell {
+    fn drop(&mut self) {
+        let _ = self.0.wake();
+    }
+}
+
+/// Shares sockets out in blocks.
+fn shares(sockets: Vec<Socket>, count: usize) -> impl Iterator<Item = Vec<Socket>> {
+    let total = sockets.len();
+    let mut sockets = sockets.into_iter();
+    (0..count).map(move |index| {
+        let share = total * (index + 1) / count - total * index / count;
+        sockets.by_ref().take(share).collect()
+    })
+}
+
+fn enrich_settings(config: &Config) -> EnrichSettings {
+    EnrichSettings { extra_tags: config.enrichment.tags.clone(), ..EnrichSettings::default() }
+}
+
+fn worker_settings(_config: &Config, enricher: &Arc<Enricher>) -> WorkerSettings {
+    WorkerSettings {
+        parse: Options::default(),
+        line_end: [LineEnd::Optional; 3],
+        context_bytes_max: CONTEXT_BYTES_DEFAULT,
+        context_expiry_s: 20,
+        late: LateArrival::JoinsOpenSlot,
+        enricher: Arc::clone(enricher),
+    }
+}
+
+fn merge_settings(_config: &Config, enricher: &Arc<Enricher>) -> MergeSettings {
+    MergeSettings {
+        histogram: Arc::default(),
+        counter_expiry_s: 300,
+        context_expiry_s: 20,
+        global_tags: enricher.extra_tags().to_vec(),
+        series_blocklist: Default::default(),
+        origin: Origin::DOGSTATSD,
+    }
+}
+
+fn ship_settings(_config: &Config) -> ShipperSettings {
+    ShipperSettings {
+        series: SeriesFormat::V2,
+        payloads: PayloadSettings::default(),
+        hostname: String::new(),
+    }
+}

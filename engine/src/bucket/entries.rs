@@ -1,0 +1,195 @@
+//! A bucket: one entry for each context that was sampled in the slot, in the order of first
+//! samples.
+//!
+//! The entry of a context in the bucket that arrivals go to is found by the *place* that the
+//! context remembers, without a search. All other buckets (an older one that is still open, one for
+//! samples with a time of their own) are reached by an index that is made when it is first needed.
+
+use super::Value;
+use crate::context::{ContextId, Place};
+use crate::sketch::Sketch;
+use crate::time::Stamp;
+use hashbrown::HashTable;
+
+/// The aggregates of one context in one slot.
+#[derive(Debug)]
+pub struct Entry {
+    /// The context, by its number in the worker.
+    pub context: ContextId,
+    /// Arrival of the first sample: of two workers' entries the older one decides the type.
+    pub first: Stamp,
+    /// Time of the latest sample: its own, or its arrival.
+    pub seen: Stamp,
+    /// All types but distributions; none if nothing but refused samples came.
+    pub value: Option<Value>,
+    /// Distributions.
+    pub sketch: Option<Box<Sketch>>,
+}
+
+/// The aggregates of one slot in one worker.
+#[derive(Debug, Default)]
+pub struct Bucket {
+    serial: u32,
+    start_s: u64,
+    entries: Vec<Entry>,
+    /// Context to position; only once somebody asked for an entry without knowing its place.
+    index: Option<HashTable<u32>>,
+    samples: u64,
+    holds: Holds,
+}
+
+/// Whether a bucket counts as one where counters could have been sampled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Holds {
+    #[default]
+    DistributionsOnly,
+    Series,
+}
+
+impl Bucket {
+    /// Starts over for another slot; the memory of the entries is kept.
+    pub(crate) fn reopen(&mut self, serial: u32, start_s: u64) {
+        debug_assert!(self.entries.is_empty(), "a bucket is emptied before it is used again");
+        self.serial = serial;
+        self.start_s = start_s;
+        self.index = None;
+        self.samples = 0;
+        self.holds = Holds::DistributionsOnly;
+    }
+
+    /// Number of the bucket in its worker; grows, never 0.
+    #[must_use]
+    pub fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// Time of its points: seconds since 1970, the start of the slot unless a flush cut it.
+    #[must_use]
+    pub fn start_s(&self) -> u64 {
+        self.start_s
+    }
+
+    /// Samples aggregated in it.
+    #[must_use]
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// True if anything but distributions was offered to it.
+    #[must_use]
+    pub fn has_series(&self) -> bool {
+        self.holds == Holds::Series
+    }
+
+    /// The entries, in the order of first samples.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry of a context, made if there is none, in the bucket that arrivals go to.
+    #[inline]
+    pub(crate) fn entry(&mut self, id: ContextId, place: &mut Place, now: Stamp) -> &mut Entry {
+        if place.bucket != self.serial {
+            let position = self.find_or_add(id, now);
+            *place = Place { bucket: self.serial, position };
+        }
+        self.at(place.position)
+    }
+
+    /// The entry of a context, made if there is none, in any other bucket.
+    pub(crate) fn side_entry(&mut self, id: ContextId, now: Stamp) -> &mut Entry {
+        if self.index.is_none() {
+            let mut index = HashTable::with_capacity(self.entries.len());
+            for (position, entry) in (0..).zip(&self.entries) {
+                index.insert_unique(index_hash(entry.context), position, |&position| {
+                    index_hash(self.entries.get(position as usize).map_or(0, |e| e.context))
+                });
+            }
+            self.index = Some(index);
+        }
+        let position = self.find_or_add(id, now);
+        self.at(position)
+    }
+
+    /// Counts samples that were added to one of the entries.
+    #[inline]
+    pub(crate) fn count_samples(&mut self, samples: u64) {
+        self.samples += samples;
+    }
+
+    /// Notes that a sample of another type than distribution was offered.
+    #[inline]
+    pub(crate) fn note_series(&mut self) {
+        self.holds = Holds::Series;
+    }
+
+    /// Replaces every entry's context number, and leaves out those for which there is none.
+    pub(crate) fn rename(&mut self, mut number: impl FnMut(ContextId, Stamp) -> Option<ContextId>) {
+        self.index = None;
+        self.entries.retain_mut(|entry| match number(entry.context, entry.seen) {
+            Some(context) => {
+                entry.context = context;
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Takes the entries out, for the merge.
+    pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, Entry> {
+        self.index = None;
+        self.entries.drain(..)
+    }
+
+    fn find_or_add(&mut self, id: ContextId, now: Stamp) -> u32 {
+        let Self { entries, index, .. } = self;
+        let added = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        if let Some(index) = index {
+            let context = |position: u32| entries.get(position as usize).map(|e| e.context);
+            let found = index.find(index_hash(id), |&position| context(position) == Some(id));
+            if let Some(&position) = found {
+                return position;
+            }
+            index.insert_unique(index_hash(id), added, |&position| {
+                index_hash(context(position).unwrap_or_default())
+            });
+        }
+        entries.push(Entry { context: id, first: now, seen: now, value: None, sketch: None });
+        added
+    }
+
+    #[inline]
+    fn at(&mut self, position: u32) -> &mut Entry {
+        #[expect(clippy::indexing_slicing, reason = "positions come from `find_or_add` alone")]
+        &mut self.entries[position as usize]
+    }
+}
+
+/// Spreads a context number over the index: numbers are dense, so a multiplication will do.
+fn index_hash(id: ContextId) -> u64 {
+    u64::from(id).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_and_the_index_lead_to_the_same_entry() {
+        let mut bucket = Bucket::default();
+        bucket.reopen(1, 1000);
+        let mut places = [Place::default(); 100];
+        for (id, place) in (0..).zip(&mut places) {
+            bucket.entry(id, place, Stamp::from_s(1));
+        }
+        for (id, place) in (0..).zip(&mut places) {
+            assert_eq!(bucket.side_entry(id, Stamp::from_s(2)).first, Stamp::from_s(1));
+            assert_eq!(bucket.entry(id, place, Stamp::from_s(2)).context, id);
+        }
+        assert_eq!(bucket.side_entry(100, Stamp::from_s(2)).first, Stamp::from_s(2));
+        let mut unknown = Place::default();
+        assert_eq!(bucket.entry(100, &mut unknown, Stamp::from_s(3)).first, Stamp::from_s(2));
+        assert_eq!(bucket.entries().len(), 101);
+    }
+}

@@ -1,0 +1,109 @@
+//! A spelling finds its context and no other; what is forgotten costs nothing any more.
+
+use super::*;
+use proptest::prelude::*;
+
+const NOW: Stamp = Stamp::from_s(1000);
+
+/// Looks a spelling up and learns it, its meaning being itself.
+fn learn(contexts: &mut Contexts, name: &str, tags: &str) -> Result<Inserted, LimitReached> {
+    let spelling = Spelling { name: name.as_bytes(), tags: tags.as_bytes() };
+    let hash = contexts.hash(spelling);
+    if let Some(id) = contexts.find(hash, spelling) {
+        return Ok(Inserted::Known(id));
+    }
+    let mut tags: Vec<_> =
+        if tags.is_empty() { Vec::new() } else { tags.split(',').map(Cow::from).collect() };
+    tags.sort();
+    tags.dedup();
+    contexts.insert(hash, spelling, &Identity { name: name.into(), host: "".into(), tags }, NOW)
+}
+
+#[test]
+fn order_and_repetition_of_tags_make_no_difference() {
+    let mut contexts = Contexts::new(usize::MAX);
+    let first = learn(&mut contexts, "m", "b,a").unwrap();
+    assert!(matches!(first, Inserted::New(_)));
+    for spelling in ["a,b", "b,a", "a,a,b", "a,b,", ",b,a"] {
+        assert_eq!(learn(&mut contexts, "m", spelling).unwrap(), Inserted::Known(first.id()));
+    }
+    assert_eq!(contexts.len(), 1);
+    let context = contexts.context(first.id()).unwrap();
+    assert_eq!(context.tags.iter().map(Tag::as_str).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn the_first_spelling_decides_whether_the_empty_tag_is_sent() {
+    let mut contexts = Contexts::new(usize::MAX);
+    let first = learn(&mut contexts, "m", ",").unwrap();
+    assert_eq!(learn(&mut contexts, "m", "").unwrap(), Inserted::Known(first.id()));
+    assert_eq!(contexts.context(first.id()).unwrap().tags.len(), 1);
+}
+
+#[test]
+fn case_name_and_a_comma_that_is_not_there_tell_contexts_apart() {
+    let mut contexts = Contexts::new(usize::MAX);
+    for (name, tags) in [("m", "a"), ("m", "A"), ("n", "a"), ("ma", ""), ("m", "ab"), ("m", "a,b")]
+    {
+        assert!(matches!(learn(&mut contexts, name, tags), Ok(Inserted::New(_))), "{name}#{tags}");
+    }
+    assert_eq!(contexts.len(), 6);
+}
+
+#[test]
+fn an_idle_context_is_forgotten_and_its_number_and_memory_used_again() {
+    let mut contexts = Contexts::new(usize::MAX);
+    let kept = learn(&mut contexts, "kept", "t").unwrap().id();
+    let held = learn(&mut contexts, "held", "t").unwrap().id();
+    let idle = learn(&mut contexts, "idle", "own:tag").unwrap().id();
+    let bytes = contexts.bytes();
+    contexts.touch(kept, Stamp::from_s(1030)).unwrap();
+    let retired = contexts.expire(Stamp::from_s(1021), 20, |id| id == held);
+    assert_eq!(retired.contexts, [idle]);
+    assert!(contexts.bytes() < bytes);
+    assert_eq!(contexts.len(), 2);
+    assert_eq!(learn(&mut contexts, "other", "own:tag").unwrap(), Inserted::New(idle));
+}
+
+#[test]
+fn at_the_limit_known_contexts_go_on_and_new_ones_are_refused() {
+    let mut contexts = Contexts::new(1000);
+    let known = learn(&mut contexts, "known", "a,b").unwrap().id();
+    let mut names = (0..).map(|i| format!("new.{i}"));
+    while learn(&mut contexts, &names.next().unwrap(), "").is_ok() {}
+    assert_eq!(learn(&mut contexts, "known", "a,b").unwrap(), Inserted::Known(known));
+    assert_eq!(learn(&mut contexts, "known", "b,a").unwrap(), Inserted::Known(known));
+    assert_eq!(learn(&mut contexts, "new", ""), Err(LimitReached));
+    assert!(contexts.bytes() < 1000 + CONTEXT_BYTES_FIXED + 20);
+}
+
+#[test]
+fn a_blocked_spelling_has_no_place() {
+    let mut contexts = Contexts::new(usize::MAX);
+    let spelling = Spelling { name: b"secret", tags: b"" };
+    let hash = contexts.hash(spelling);
+    contexts.insert_blocked(hash, spelling, NOW).unwrap();
+    let id = contexts.find(hash, spelling).unwrap();
+    assert!(contexts.touch(id, NOW).is_none());
+    assert!(contexts.is_empty());
+}
+
+proptest! {
+    /// For all spellings: the context found is the one that a map of sorted tag sets finds.
+    #[test]
+    fn the_tables_agree_with_a_map_of_sorted_sets(
+        spellings in prop::collection::vec(("[ab]{1,2}", prop::collection::vec("[ab:]{0,2}", 0..4)), 1..60),
+    ) {
+        let mut contexts = Contexts::new(usize::MAX);
+        let mut model = std::collections::HashMap::new();
+        for (name, tags) in spellings {
+            let joined = tags.join(",");
+            let mut set: Vec<_> = tags.into_iter().filter(|tag| !tag.is_empty()).collect();
+            set.sort();
+            set.dedup();
+            let id = learn(&mut contexts, &name, &joined).unwrap().id();
+            prop_assert_eq!(*model.entry((name, set)).or_insert(id), id);
+        }
+        prop_assert_eq!(contexts.len(), model.len());
+    }
+}

@@ -1,0 +1,184 @@
+//! The bucket ring: what a worker hands over to the merge, in the order in which it happened, and
+//! the way back for the memory of emptied buckets.
+
+use crate::bucket::Bucket;
+use crate::context::{Context, ContextId};
+use crate::limits::{BUCKET_RING_LEN, RETURN_RING_LEN};
+use crate::message::Kind;
+use crate::series::{Event, ServiceCheck};
+use crate::time::{Slot, Stamp};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A context that the merge has not heard of yet.
+#[derive(Debug)]
+pub struct Definition {
+    /// Its number in the worker.
+    pub id: ContextId,
+    /// What it is.
+    pub context: Arc<Context>,
+    /// Type of its first sample.
+    pub kind: Kind,
+    /// Arrival of its first sample.
+    pub first: Stamp,
+}
+
+/// What a worker hands over.
+#[derive(Debug)]
+pub enum Handover {
+    /// New contexts; before any bucket that refers to them.
+    Define(Vec<Definition>),
+    /// A closed bucket.
+    Bucket(Bucket),
+    /// An event; sent as it came.
+    Event(Box<Event>),
+    /// A service check; sent as it came.
+    ServiceCheck(Box<ServiceCheck>),
+    /// Numbers that no bucket refers to any more; after every bucket that did.
+    Retire(Vec<ContextId>),
+    /// The worker has come to a `Close` mark: every bucket before `cutoff` is in the ring.
+    Closed {
+        /// Number of the close.
+        number: u64,
+        /// First slot that stays open.
+        cutoff: Slot,
+        /// When the mark was made.
+        at: Stamp,
+        /// What is still open in the worker.
+        open: Open,
+    },
+    /// The worker has come to a `Flush` mark: every bucket is in the ring.
+    Flushed {
+        /// Number of the flush.
+        number: u64,
+        /// When the mark was made.
+        at: Stamp,
+    },
+    /// The worker has come to the seal: every bucket is in the ring, and this is the last record.
+    Sealed {
+        /// When the seal was made.
+        at: Stamp,
+    },
+}
+
+/// What is open in a worker besides what it hands over; decides on zeros for idle counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// No bucket, or only such that hold distributions.
+    NoSeries,
+    /// A bucket that holds series.
+    Series,
+}
+
+/// Makes a bucket ring with its way back.
+#[must_use]
+pub fn bucket_ring() -> (BucketProducer, BucketConsumer) {
+    let (ring, handovers) = rtrb::RingBuffer::new(BUCKET_RING_LEN);
+    let (back, returned) = rtrb::RingBuffer::new(RETURN_RING_LEN);
+    (
+        BucketProducer { ring, returned, backlog: VecDeque::new(), handed_over: 0 },
+        BucketConsumer { handovers, back },
+    )
+}
+
+/// The worker's end of a bucket ring.
+#[derive(Debug)]
+pub struct BucketProducer {
+    ring: rtrb::Producer<Handover>,
+    returned: rtrb::Consumer<Bucket>,
+    /// What did not fit into the ring, oldest first.
+    backlog: VecDeque<Handover>,
+    handed_over: u64,
+}
+
+impl BucketProducer {
+    /// Hands something over; keeps it if the ring is full.
+    pub fn push(&mut self, handover: Handover) {
+        self.backlog.push_back(handover);
+        self.settle();
+    }
+
+    /// Moves what was kept into the ring, as far as there is room, and says whether all of it is
+    /// there.
+    pub fn settle(&mut self) -> Settled {
+        while let Some(next) = self.backlog.pop_front() {
+            match self.ring.push(next) {
+                Ok(()) => self.handed_over += 1,
+                Err(rtrb::PushError::Full(next)) => {
+                    self.backlog.push_front(next);
+                    return Settled::No;
+                }
+            }
+        }
+        Settled::Yes
+    }
+
+    /// Handovers that are in the ring or behind it: grows when the merge has something to look at.
+    #[must_use]
+    pub fn handed_over(&self) -> u64 {
+        self.handed_over
+    }
+
+    /// Handovers that wait for room.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// An emptied bucket that came back.
+    pub fn returned(&mut self) -> Option<Bucket> {
+        self.returned.pop().ok()
+    }
+}
+
+/// Whether everything handed over is in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// All of it.
+    Yes,
+    /// The ring was full.
+    No,
+}
+
+/// The merge's end of a bucket ring.
+#[derive(Debug)]
+pub struct BucketConsumer {
+    handovers: rtrb::Consumer<Handover>,
+    back: rtrb::Producer<Bucket>,
+}
+
+impl BucketConsumer {
+    /// The next thing handed over.
+    pub fn pop(&mut self) -> Option<Handover> {
+        self.handovers.pop().ok()
+    }
+
+    /// Sends the memory of an emptied bucket back; frees it if the way back is full.
+    pub fn give_back(&mut self, bucket: Bucket) {
+        drop(self.back.push(bucket));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_kept_in_order() {
+        let (mut producer, mut consumer) = bucket_ring();
+        let count = BUCKET_RING_LEN as u64 + 10;
+        for number in 0..count {
+            producer.push(Handover::Flushed { number, at: Stamp::default() });
+        }
+        assert_eq!((producer.waiting(), producer.settle()), (10, Settled::No));
+        for expected in 0..count {
+            let Some(Handover::Flushed { number, .. }) = consumer.pop() else {
+                panic!("{expected} is missing")
+            };
+            assert_eq!(number, expected);
+            producer.settle();
+        }
+        assert_eq!((producer.waiting(), producer.settle()), (0, Settled::Yes));
+        assert_eq!(producer.handed_over(), count);
+    }
+}

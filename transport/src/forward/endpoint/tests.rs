@@ -1,0 +1,702 @@
+//! An endpoint against scripted intakes with a virtual clock: every fault, running and stopping,
+//! healing and not; and random schedules, after each step of which the ledger balances.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::{
+    Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
+
+use super::*;
+use crate::forward::outcome::{NotSent, Sent};
+use crate::forward::transaction::Encoding;
+
+const STOP: Duration = Duration::from_secs(8);
+
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn payload(route: Route, bytes: usize, points: u32) -> Payload {
+    let body = Bytes::from(vec![b'x'; bytes]);
+    Payload { route, encoding: Encoding::Identity, body, items: 1, points }
+}
+
+fn key(text: &str) -> Option<Secret> {
+    Some(Secret::parse(text).unwrap())
+}
+
+fn endpoint(key: Option<Secret>, limits: EndpointLimits) -> Endpoint {
+    Endpoint::new(EndpointId::new("http://intake", 0), key, limits, Rng::from_seed(7))
+}
+
+fn answer(status: u16) -> Attempt {
+    Attempt::Answered { status, retry_after: None }
+}
+
+const ACCEPTED: Attempt = Attempt::Answered { status: 202, retry_after: None };
+
+/// An endpoint, a clock, and the requests on their way.
+struct World {
+    endpoint: Endpoint,
+    start: Instant,
+    now: Instant,
+    /// When which outcome arrives.
+    coming: Vec<(Instant, TransactionId, Attempt)>,
+    /// When each request was sent, since the start.
+    sent: Vec<Duration>,
+}
+
+impl World {
+    fn new(endpoint: Endpoint) -> Self {
+        let now = Instant::now();
+        Self { endpoint, start: now, now, coming: Vec::new(), sent: Vec::new() }
+    }
+
+    fn of_one_payload() -> Self {
+        let mut world = Self::new(endpoint(key("k1"), EndpointLimits::default()));
+        world.endpoint.enqueue(payload(Route::SeriesV2, 100, 3));
+        world
+    }
+
+    /// Lets things happen for a time, or until nothing can; `intake` says what it does to the
+    /// n-th request (from 0) and how long that takes.
+    fn run(&mut self, time: Duration, intake: impl Fn(usize) -> (Attempt, Duration)) {
+        let until = self.now + time;
+        for _step in 0..10_000 {
+            while let Some(dispatch) = self.endpoint.poll_send(self.now) {
+                let (attempt, latency) = intake(self.sent.len());
+                self.sent.push(self.now - self.start);
+                self.coming.push((self.now + latency, dispatch.id, attempt));
+                self.check();
+            }
+            let arrival = self.coming.iter().map(|&(at, ..)| at).min();
+            let wakeup = self.endpoint.next_wakeup();
+            let next = arrival.into_iter().chain(wakeup).min().unwrap_or(until);
+            if next >= until {
+                self.now = until;
+                return;
+            }
+            self.now = self.now.max(next);
+            let due = |&mut (at, ..): &mut (Instant, TransactionId, Attempt)| at <= next;
+            for (_, id, attempt) in self.coming.extract_if(.., due).collect::<Vec<_>>() {
+                assert!(self.endpoint.handle_outcome(id, attempt, self.now).is_some());
+                self.check();
+            }
+        }
+        panic!("spins: {} requests by {:?}", self.sent.len(), self.now - self.start);
+    }
+
+    fn stop(&mut self) {
+        self.endpoint.begin_stop(self.now + STOP, self.now);
+        self.check();
+    }
+
+    /// Ends without a spool.
+    fn finish(&mut self) -> &Ledger {
+        for undelivered in self.endpoint.finish() {
+            self.endpoint.settle(undelivered, Fate::GivenUp);
+        }
+        self.check();
+        assert!(self.endpoint.is_idle());
+        self.endpoint.ledger()
+    }
+
+    fn check(&self) {
+        assert_eq!(self.endpoint.balance(), Ok(()));
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Stopping,
+}
+
+/// What the ledger says of a payload whose every attempt meets the fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Refused(u16),
+    Left(Cause),
+    Unknown(Cause),
+}
+
+/// Every fault that an attempt can meet, with its end if it never heals.
+fn faults() -> Vec<(Attempt, End)> {
+    let mut faults = Vec::new();
+    for status in [400, 403, 413] {
+        faults.push((answer(status), End::Refused(status)));
+    }
+    for status in [100, 199, 301, 302, 303, 307, 401, 404, 408, 429, 500, 502, 503, 504, 599, 999] {
+        faults.push((answer(status), End::Left(Cause::Status(status))));
+    }
+    let unsent = [
+        NotSent::Resolve,
+        NotSent::Connect,
+        NotSent::Tls,
+        NotSent::Proxy,
+        NotSent::Local,
+        NotSent::Deadline,
+    ];
+    for why in unsent {
+        faults.push((Attempt::NotSent { why }, End::Left(Cause::NotSent(why))));
+    }
+    let unanswered = [
+        Unanswered::Closed,
+        Unanswered::Truncated,
+        Unanswered::Malformed,
+        Unanswered::Timeout,
+        Unanswered::Deadline,
+    ];
+    for why in unanswered {
+        let cause = Cause::Unanswered(why);
+        faults.push((Attempt::Unanswered { sent: Sent::Part, why }, End::Left(cause)));
+        faults.push((Attempt::Unanswered { sent: Sent::Whole, why }, End::Unknown(cause)));
+    }
+    let closed = Cause::Unanswered(Unanswered::Closed);
+    faults.push((Attempt::Stale { sent: Sent::Part }, End::Left(closed)));
+    faults.push((Attempt::Stale { sent: Sent::Whole }, End::Unknown(closed)));
+    faults
+}
+
+/// For every fault, running and stopping: if it never heals, the payload ends where it belongs and
+/// is tried again, but not hammered; a refused one is tried once.
+#[test]
+fn a_fault_that_never_heals_ends_in_its_own_column() {
+    for (fault, end) in faults() {
+        for phase in [Phase::Running, Phase::Stopping] {
+            let mut world = World::of_one_payload();
+            if phase == Phase::Stopping {
+                world.stop();
+            }
+            world.run(STOP, |_| (fault, Duration::from_millis(1)));
+            let attempts = world.sent.len();
+            let tally = Tally { payloads: 1, items: 1, points: 3 };
+            let ledger = world.finish();
+            let found = match end {
+                End::Refused(status) => ledger.refused.get(&status),
+                End::Left(cause) => ledger.left.get(&cause),
+                End::Unknown(cause) => ledger.unknown.get(&cause),
+            };
+            assert_eq!(found, Some(&tally), "{fault:?}, {phase:?}: {ledger:?}");
+            let expected = match (end, phase) {
+                (End::Refused(_), _) => 1..2,
+                (_, Phase::Running) => 2..7,
+                (_, Phase::Stopping) => 5..60,
+            };
+            assert!(expected.contains(&attempts), "{fault:?}, {phase:?}: {attempts} attempts");
+        }
+    }
+}
+
+/// For every fault that may heal, running and stopping: after three of them the payload is
+/// delivered once, as a possible duplicate exactly if the intake had it whole before.
+#[test]
+fn a_fault_that_heals_ends_in_delivery() {
+    for (fault, end) in faults() {
+        if matches!(end, End::Refused(_)) {
+            continue;
+        }
+        for phase in [Phase::Running, Phase::Stopping] {
+            let mut world = World::of_one_payload();
+            let time = match phase {
+                Phase::Running => s(60),
+                Phase::Stopping => {
+                    world.stop();
+                    STOP
+                }
+            };
+            let intake = |n| if n < 3 { fault } else { ACCEPTED };
+            world.run(time, |n| (intake(n), Duration::from_millis(1)));
+            assert!(world.endpoint.is_idle(), "{fault:?}, {phase:?}");
+            let ledger = world.finish();
+            assert_eq!(ledger.accepted.points, 3, "{fault:?}, {phase:?}");
+            let doubtful = u64::from(matches!(end, End::Unknown(_)));
+            assert_eq!(ledger.duplicates_possible.payloads, doubtful, "{fault:?}, {phase:?}");
+            assert_eq!(ledger.retried.payloads, 3, "{fault:?}, {phase:?}");
+        }
+    }
+}
+
+/// For every fault, running and stopping: what goes to another route of the same intake, and to
+/// another endpoint, is delivered at once.
+#[test]
+fn a_fault_delays_neither_another_route_nor_another_endpoint() {
+    for (fault, _) in faults() {
+        for phase in [Phase::Running, Phase::Stopping] {
+            let mut sick = World::of_one_payload();
+            sick.endpoint.enqueue(payload(Route::Events, 10, 0));
+            let mut healthy = World::of_one_payload();
+            for world in [&mut sick, &mut healthy] {
+                if phase == Phase::Stopping {
+                    world.stop();
+                }
+            }
+            // The first request is the series, the second the event, the rest are retries.
+            let intake = |n| if n == 1 { ACCEPTED } else { fault };
+            sick.run(s(1), |n| (intake(n), Duration::from_millis(1)));
+            healthy.run(s(1), |_| (ACCEPTED, Duration::from_millis(1)));
+            assert_eq!(sick.endpoint.ledger().accepted.payloads, 1, "{fault:?}, {phase:?}");
+            assert!(healthy.endpoint.is_idle());
+        }
+    }
+}
+
+#[test]
+fn a_slow_answer_is_waited_for_as_long_as_the_deadline_allows() {
+    for (latency, phase, delivered) in [
+        (Duration::from_millis(100), Phase::Running, 1),
+        (s(19), Phase::Running, 1),
+        (Duration::from_millis(100), Phase::Stopping, 1),
+        (s(7), Phase::Stopping, 1),
+        (s(19), Phase::Stopping, 0),
+    ] {
+        let mut world = World::of_one_payload();
+        world.run(Duration::from_millis(1), |_| (ACCEPTED, latency));
+        if phase == Phase::Stopping {
+            world.stop();
+        }
+        world.run(if phase == Phase::Running { s(60) } else { STOP }, |_| (ACCEPTED, latency));
+        assert_eq!(world.sent.len(), 1, "sent once");
+        let ledger = world.finish();
+        assert_eq!(ledger.accepted.payloads, delivered, "{latency:?}, {phase:?}");
+        let cause = Cause::Unanswered(Unanswered::Deadline);
+        let unknown = ledger.unknown.get(&cause).map_or(0, |tally| tally.payloads);
+        assert_eq!(unknown, 1 - delivered, "{latency:?}, {phase:?}");
+    }
+}
+
+#[test]
+fn an_outcome_after_the_end_changes_nothing() {
+    let mut world = World::of_one_payload();
+    let dispatch = world.endpoint.poll_send(world.now).unwrap();
+    let ledger = world.finish().clone();
+    assert_eq!(world.endpoint.handle_outcome(dispatch.id, ACCEPTED, world.now), None);
+    assert_eq!(world.endpoint.ledger(), &ledger);
+    world.endpoint.enqueue(payload(Route::Events, 1, 0));
+    assert_eq!(world.endpoint.ledger().dropped[&DropReason::Finished].payloads, 1);
+    world.check();
+}
+
+#[test]
+fn a_pause_that_the_intake_asks_for_is_kept_while_running_and_in_a_stop_only_if_it_fits() {
+    for (after, phase, range_s) in [
+        (s(30), Phase::Running, 30.0..30.1),
+        (s(100_000), Phase::Running, 300.0..300.1),
+        (s(2), Phase::Stopping, 2.0..2.1),
+        (s(30), Phase::Stopping, 0.1..1.0),
+    ] {
+        for status in [429, 503] {
+            let mut world = World::of_one_payload();
+            if phase == Phase::Stopping {
+                world.stop();
+            }
+            let limited = Attempt::Answered { status, retry_after: Some(after) };
+            let intake = |n| if n == 0 { limited } else { ACCEPTED };
+            world.run(s(1000), |n| (intake(n), Duration::from_millis(1)));
+            let again = world.sent[1].as_secs_f64();
+            assert!(range_s.contains(&again), "{after:?}, {phase:?}: {again}");
+        }
+    }
+}
+
+#[test]
+fn a_dead_kept_connection_costs_no_time_and_no_failure() {
+    let mut world = World::of_one_payload();
+    let first = world.endpoint.poll_send(world.now).unwrap();
+    assert_eq!(first.connection, Connection::Any);
+    world.endpoint.handle_outcome(first.id, Attempt::Stale { sent: Sent::Part }, world.now);
+    assert_eq!(world.endpoint.status().routes_blocked, 0);
+    let second = world.endpoint.poll_send(world.now).unwrap();
+    assert_eq!((second.id, second.connection), (first.id, Connection::Fresh));
+    world.check();
+}
+
+/// The probe of a blocked route meets a dead connection: it must stay the probe, or nobody would
+/// ever send again.
+#[test]
+fn a_probe_on_a_dead_connection_does_not_lock_the_route() {
+    let mut world = World::of_one_payload();
+    let stale = Attempt::Stale { sent: Sent::Part };
+    let intake = |n| [answer(500), stale, ACCEPTED][n];
+    world.run(s(60), |n| (intake(n), Duration::from_millis(1)));
+    assert!(world.endpoint.is_idle());
+}
+
+#[test]
+fn a_stop_retries_soon_what_was_to_wait_a_minute() {
+    let mut world = World::of_one_payload();
+    world.run(s(200), |_| (answer(503), Duration::from_millis(1)));
+    let before = world.sent.len();
+    world.stop();
+    world.run(s(2), |_| (ACCEPTED, Duration::from_millis(1)));
+    assert_eq!(world.sent.len(), before + 1);
+    assert!(world.endpoint.is_idle());
+}
+
+/// What was in flight when the stop began is not cut: the stop leaves it alone, and its answer
+/// counts.
+#[test]
+fn a_stop_leaves_requests_in_flight_alone() {
+    let mut world = World::of_one_payload();
+    let dispatch = world.endpoint.poll_send(world.now).unwrap();
+    world.stop();
+    assert_eq!(world.endpoint.status().in_flight, 1);
+    let verdict = world.endpoint.handle_outcome(dispatch.id, ACCEPTED, world.now + s(7));
+    assert_eq!(verdict, Some(Verdict::Accepted));
+    assert!(world.endpoint.is_idle());
+}
+
+#[test]
+fn a_stop_that_finds_the_intake_well_again_delivers_a_full_queue() {
+    let mut world = World::new(endpoint(key("k1"), EndpointLimits::default()));
+    for _ in 0..500 {
+        world.endpoint.enqueue(payload(Route::SeriesV2, 100, 1));
+    }
+    world.run(s(100), |_| (answer(503), Duration::from_millis(1)));
+    world.stop();
+    world.run(STOP, |_| (ACCEPTED, Duration::from_millis(20)));
+    assert!(world.endpoint.is_idle(), "{:?}", world.endpoint.status());
+}
+
+#[test]
+fn nothing_is_sent_once_the_deadline_has_come() {
+    let mut world = World::of_one_payload();
+    world.stop();
+    assert!(world.endpoint.poll_send(world.now + STOP).is_none());
+}
+
+#[test]
+fn without_a_key_nothing_is_sent_and_every_point_is_counted() {
+    let mut world = World::new(endpoint(None, EndpointLimits::default()));
+    for _ in 0..10 {
+        world.endpoint.enqueue(payload(Route::SeriesV2, 100, 3));
+    }
+    world.run(s(1000), |_| (ACCEPTED, Duration::ZERO));
+    world.stop();
+    world.run(STOP, |_| (ACCEPTED, Duration::ZERO));
+    assert!(world.sent.is_empty());
+    assert_eq!(world.endpoint.next_wakeup(), None);
+    assert_eq!(world.endpoint.key_state(), KeyState::Missing);
+    let ledger = world.finish();
+    let tally = Tally { payloads: 10, items: 10, points: 30 };
+    assert_eq!(ledger.dropped[&DropReason::NoApiKey], tally);
+}
+
+#[test]
+fn a_key_that_comes_late_opens_the_endpoint() {
+    let mut world = World::new(endpoint(None, EndpointLimits::default()));
+    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 3));
+    world.endpoint.replace_key(Secret::parse("k1").unwrap());
+    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 3));
+    world.run(s(1), |_| (ACCEPTED, Duration::ZERO));
+    assert_eq!(world.endpoint.key_state(), KeyState::Accepted);
+    assert_eq!(world.finish().accepted.payloads, 1);
+}
+
+#[test]
+fn a_replaced_key_applies_to_what_was_queued_and_refused_before() {
+    let mut world = World::of_one_payload();
+    world.endpoint.enqueue(payload(Route::Events, 10, 0));
+    let now = world.now;
+    let first = world.endpoint.poll_send(now).unwrap();
+    assert_eq!(first.key.expose(), "k1");
+    // The file of the key was read again after the answer, and holds a new one.
+    world.endpoint.replace_key(Secret::parse("k2").unwrap());
+    let verdict = world.endpoint.handle_outcome(first.id, answer(403), now);
+    assert!(matches!(verdict, Some(Verdict::Resend { .. })));
+    assert_eq!(world.endpoint.key_state(), KeyState::Unproven);
+    for expected in [first.id, TransactionId(1)] {
+        let next = world.endpoint.poll_send(now).unwrap();
+        assert_eq!((next.id, next.key.expose()), (expected, "k2"));
+    }
+    // The new one is no better: that is an answer about this payload.
+    assert_eq!(
+        world.endpoint.handle_outcome(first.id, answer(403), now),
+        Some(Verdict::Refused { status: 403 })
+    );
+    assert_eq!(world.endpoint.key_state(), KeyState::Refused);
+    world.check();
+}
+
+#[test]
+fn the_same_key_again_is_no_replacement() {
+    let mut world = World::of_one_payload();
+    let first = world.endpoint.poll_send(world.now).unwrap();
+    world.endpoint.replace_key(Secret::parse("k1").unwrap());
+    assert_eq!(
+        world.endpoint.handle_outcome(first.id, answer(403), world.now),
+        Some(Verdict::Refused { status: 403 })
+    );
+}
+
+#[test]
+fn requests_in_flight_are_bounded() {
+    let limits = EndpointLimits { in_flight_max: 2, ..EndpointLimits::default() };
+    let mut world = World::new(endpoint(key("k1"), limits));
+    for _ in 0..5 {
+        world.endpoint.enqueue(payload(Route::SeriesV2, 100, 1));
+    }
+    let now = world.now;
+    let first = world.endpoint.poll_send(now).unwrap();
+    assert!(world.endpoint.poll_send(now).is_some() && world.endpoint.poll_send(now).is_none());
+    world.endpoint.handle_outcome(first.id, ACCEPTED, now);
+    assert!(world.endpoint.poll_send(now).is_some() && world.endpoint.poll_send(now).is_none());
+}
+
+#[test]
+fn a_full_queue_gives_up_the_oldest_and_counts_it() {
+    let limits = EndpointLimits { queue_bytes_max: 1000, ..EndpointLimits::default() };
+    let mut world = World::new(endpoint(key("k1"), limits));
+    for points in 1..=15 {
+        world.endpoint.enqueue(payload(Route::SeriesV2, 100, points));
+        assert!(world.endpoint.status().queued_bytes <= 1000);
+    }
+    let lost = Tally { payloads: 5, items: 5, points: 1 + 2 + 3 + 4 + 5 };
+    assert_eq!(world.endpoint.ledger().dropped[&DropReason::QueueFull], lost);
+    assert_eq!(world.endpoint.ledger().evicted, lost);
+    world.check();
+}
+
+#[test]
+fn what_may_have_been_taken_is_unknown_when_it_is_pushed_out() {
+    let limits = EndpointLimits { queue_bytes_max: 150, ..EndpointLimits::default() };
+    let mut world = World::new(endpoint(key("k1"), limits));
+    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 1));
+    let lost = Attempt::Unanswered { sent: Sent::Whole, why: Unanswered::Timeout };
+    world.run(s(1), |_| (lost, Duration::ZERO));
+    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 1));
+    let ledger = world.endpoint.ledger();
+    assert_eq!(ledger.unknown[&Cause::Unanswered(Unanswered::Timeout)].payloads, 1);
+    assert_eq!((ledger.evicted.payloads, ledger.dropped.len()), (1, 0));
+    world.check();
+}
+
+#[test]
+fn a_restored_payload_gives_its_file_free_when_the_intake_has_decided() {
+    for (attempt, expected) in [
+        (ACCEPTED, Some(Release::Remove(Ticket(5)))),
+        (answer(400), Some(Release::Remove(Ticket(5)))),
+        (answer(500), None),
+    ] {
+        let mut world = World::new(endpoint(key("k1"), EndpointLimits::default()));
+        world.endpoint.restore(payload(Route::SeriesV2, 100, 3), Taken::Maybe, Ticket(5));
+        world.run(s(1), |_| (attempt, Duration::ZERO));
+        assert_eq!(world.endpoint.poll_release(), expected);
+        assert_eq!(world.endpoint.ledger().restored.points, 3);
+        let doubtful = u64::from(attempt == ACCEPTED);
+        assert_eq!(world.endpoint.ledger().duplicates_possible.payloads, doubtful);
+        let left = world.endpoint.finish();
+        assert_eq!(left.len(), usize::from(expected.is_none()));
+        for undelivered in left {
+            assert_eq!(undelivered.ticket, Some(Ticket(5)));
+            world.endpoint.settle(undelivered, Fate::Spooled);
+        }
+        world.check();
+    }
+}
+
+#[test]
+fn a_restored_payload_that_finds_no_room_keeps_its_file() {
+    let limits = EndpointLimits { queue_bytes_max: 150, ..EndpointLimits::default() };
+    let mut world = World::new(endpoint(key("k1"), limits));
+    world.endpoint.restore(payload(Route::SeriesV2, 100, 3), Taken::No, Ticket(1));
+    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 3));
+    assert_eq!(world.endpoint.poll_release(), Some(Release::Keep(Ticket(1))));
+    assert_eq!(world.endpoint.ledger().spooled.payloads, 1);
+    world.check();
+}
+
+#[test]
+fn an_endpoint_is_named_without_the_password_of_its_url() {
+    let id = EndpointId::new("https://user:secret@vm:8428/datadog", 1);
+    assert_eq!(id.to_string(), "https://vm:8428/datadog#1");
+    assert!(!format!("{id:?}").contains("secret"));
+}
+
+#[test]
+fn the_key_does_not_show_in_what_an_endpoint_prints() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let mut world = World::new(endpoint(key(secret), EndpointLimits::default()));
+    world.endpoint.enqueue(payload(Route::SeriesV2, 4, 3));
+    let dispatch = world.endpoint.poll_send(world.now).unwrap();
+    let printed = format!("{dispatch:?} {:?} {}", world.endpoint, world.endpoint.id());
+    assert!(!printed.contains("0123456789"), "{printed}");
+}
+
+/// One thing that may happen to an endpoint.
+#[derive(Clone, Debug)]
+enum Step {
+    Enqueue { route: usize, bytes: usize, points: u32 },
+    Restore { bytes: usize, points: u32 },
+    Wait { ms: u64 },
+    Send,
+    Outcome { pick: usize, attempt: Attempt },
+    ReplaceKey { number: u8 },
+    BeginStop { ms: u64 },
+    Finish,
+}
+
+fn any_attempt() -> impl Strategy<Value = Attempt> {
+    let faults: Vec<Attempt> = faults().into_iter().map(|(attempt, _)| attempt).collect();
+    prop_oneof![
+        4 => Just(ACCEPTED),
+        6 => proptest::sample::select(faults),
+        1 => (0_u64..100).prop_map(|pause_s| Attempt::Answered {
+            status: 429,
+            retry_after: Some(s(pause_s)),
+        }),
+    ]
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..Route::COUNT, 0_usize..400, 0_u32..100)
+            .prop_map(|(route, bytes, points)| Step::Enqueue { route, bytes, points }),
+        1 => (0_usize..400, 0_u32..100).prop_map(|(bytes, points)| Step::Restore { bytes, points }),
+        4 => (0_u64..20_000).prop_map(|ms| Step::Wait { ms }),
+        10 => Just(Step::Send),
+        9 => (any::<usize>(), any_attempt())
+            .prop_map(|(pick, attempt)| Step::Outcome { pick, attempt }),
+        1 => (0_u8..3).prop_map(|number| Step::ReplaceKey { number }),
+    ]
+}
+
+/// Mostly running, then perhaps a stop with things going on, then perhaps an end.
+fn any_schedule() -> impl Strategy<Value = Vec<Step>> {
+    let steps = || proptest::collection::vec(any_step(), 0..80);
+    let stop = proptest::option::of((0_u64..10_000).prop_map(|ms| Step::BeginStop { ms }));
+    let finish = proptest::option::of(Just(Step::Finish));
+    (steps(), stop, steps(), finish, steps()).prop_map(
+        |(running, stop, stopping, finish, after)| {
+            let finish = finish.into_iter();
+            running.into_iter().chain(stop).chain(stopping).chain(finish).chain(after).collect()
+        },
+    )
+}
+
+/// What a schedule has done to an endpoint, as seen from outside.
+struct Run {
+    endpoint: Endpoint,
+    now: Instant,
+    in_flight: Vec<TransactionId>,
+    accepted: u64,
+    tickets: u64,
+    released: u64,
+}
+
+const SMALL_IN_FLIGHT_MAX: usize = 3;
+const SMALL_QUEUE_BYTES_MAX: usize = 1000;
+
+impl Run {
+    fn new(key: Option<Secret>) -> Self {
+        let limits = EndpointLimits {
+            in_flight_max: SMALL_IN_FLIGHT_MAX,
+            queue_bytes_max: SMALL_QUEUE_BYTES_MAX,
+            ..EndpointLimits::default()
+        };
+        Self {
+            endpoint: endpoint(key, limits),
+            now: Instant::now(),
+            in_flight: Vec::new(),
+            accepted: 0,
+            tickets: 0,
+            released: 0,
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        let Self { endpoint, now, in_flight, .. } = self;
+        match step {
+            Step::Enqueue { route, bytes, points } => {
+                endpoint.enqueue(payload(Route::ALL[route], bytes, points));
+            }
+            Step::Restore { bytes, points } => {
+                let taken = if points % 2 == 0 { Taken::No } else { Taken::Maybe };
+                endpoint.restore(
+                    payload(Route::SeriesV2, bytes, points),
+                    taken,
+                    Ticket(self.tickets),
+                );
+                self.tickets += 1;
+            }
+            Step::Wait { ms } => *now += Duration::from_millis(ms),
+            Step::Send => in_flight.extend(endpoint.poll_send(*now).map(|dispatch| dispatch.id)),
+            Step::Outcome { pick, attempt } => {
+                if !in_flight.is_empty() {
+                    let id = in_flight.swap_remove(pick % in_flight.len());
+                    let verdict = endpoint.handle_outcome(id, attempt, *now);
+                    self.accepted += u64::from(verdict == Some(Verdict::Accepted));
+                }
+            }
+            Step::ReplaceKey { number } => {
+                endpoint.replace_key(Secret::parse(&format!("k{number}")).unwrap());
+            }
+            Step::BeginStop { ms } => endpoint.begin_stop(*now + Duration::from_millis(ms), *now),
+            Step::Finish => self.finish(),
+        }
+        self.check();
+    }
+
+    fn finish(&mut self) {
+        for (place, undelivered) in self.endpoint.finish().into_iter().enumerate() {
+            self.released += u64::from(undelivered.ticket.is_some());
+            assert_eq!(self.endpoint.balance(), Ok(()));
+            let fate = if place % 2 == 0 { Fate::Spooled } else { Fate::GivenUp };
+            self.endpoint.settle(undelivered, fate);
+        }
+        self.in_flight.clear();
+    }
+
+    fn check(&mut self) {
+        let status = self.endpoint.status();
+        assert_eq!(self.endpoint.balance(), Ok(()));
+        assert_eq!(status.in_flight, self.in_flight.len());
+        assert!(status.in_flight <= SMALL_IN_FLIGHT_MAX);
+        assert!(status.queued_bytes <= SMALL_QUEUE_BYTES_MAX || status.queued.payloads == 1);
+        assert_eq!(self.endpoint.ledger().accepted.payloads, self.accepted);
+        while self.endpoint.poll_release().is_some() {
+            self.released += 1;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// For all schedules of payloads, outcomes, times, keys and stops: after each step the ledger
+    /// balances and the bounds hold; after the end nothing is left over and each file of the spool
+    /// has been given free once.
+    #[test]
+    fn the_ledger_balances_after_every_step(
+        keyed in any::<bool>(),
+        schedule in any_schedule(),
+    ) {
+        let mut run = Run::new(key("k1").filter(|_| keyed));
+        for step in schedule {
+            run.step(step);
+        }
+        run.step(Step::Finish);
+        prop_assert!(run.endpoint.is_idle());
+        prop_assert_eq!(run.released, run.tickets);
+    }
+
+    /// From all states that a schedule can bring about: once the intake is well and stays well,
+    /// everything that waits is delivered. No breaker stays shut.
+    #[test]
+    fn an_intake_that_is_well_gets_everything(
+        schedule in proptest::collection::vec(any_step(), 0..100),
+    ) {
+        let mut run = Run::new(key("k1"));
+        for step in schedule {
+            run.step(step);
+        }
+        let pending = run.in_flight.iter().map(|&id| (run.now, id, ACCEPTED)).collect();
+        let start = run.now;
+        let mut world =
+            World { endpoint: run.endpoint, start, now: start, coming: pending, sent: Vec::new() };
+        world.run(s(3600), |_| (ACCEPTED, Duration::from_millis(1)));
+        prop_assert!(world.endpoint.is_idle());
+    }
+}

@@ -1,0 +1,216 @@
+//! What waits for an endpoint: bounded by bytes, new before failed, and of the failed the newest
+//! first.
+//!
+//! Transactions wait by route, so that the search for one that may be sent never walks past those
+//! that a blocked route holds back. Within a route the new ones wait in order of arrival and the
+//! failed ones in order of age. When the bytes don't suffice, the oldest of all go.
+
+use std::collections::VecDeque;
+
+use super::ledger::Tally;
+use super::transaction::{Route, Transaction};
+use crate::limits::FRESH_TRANSACTIONS_MAX;
+
+/// The waiting transactions of one endpoint.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    lanes: [Lane; Route::COUNT],
+    /// Sum over all lanes; exceeds `bytes_max` only while a single transaction waits.
+    bytes: usize,
+    bytes_max: usize,
+    tally: Tally,
+}
+
+/// The waiting transactions of one route.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Not tried yet; ascending by id.
+    fresh: VecDeque<Transaction>,
+    /// To be retried, and new ones beyond the limit of `fresh`; ascending by id.
+    retry: VecDeque<Transaction>,
+}
+
+impl Backlog {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { lanes: Default::default(), bytes: 0, bytes_max, tally: Tally::default() }
+    }
+
+    /// Adds a new transaction; returns those that had to make room, oldest first.
+    pub(super) fn push_fresh(&mut self, transaction: Transaction) -> Vec<Transaction> {
+        self.count(&transaction);
+        let lane = self.lane(transaction.payload.route);
+        if lane.fresh.len() < FRESH_TRANSACTIONS_MAX {
+            lane.fresh.push_back(transaction);
+        } else {
+            lane.insert_retry(transaction);
+        }
+        self.evict()
+    }
+
+    /// Adds a transaction that failed; returns those that had to make room, oldest first: it may be
+    /// among them.
+    pub(super) fn push_retry(&mut self, transaction: Transaction) -> Vec<Transaction> {
+        self.count(&transaction);
+        self.lane(transaction.payload.route).insert_retry(transaction);
+        self.evict()
+    }
+
+    /// Takes the next transaction of a route that `admits`: the oldest of the new ones, else the
+    /// newest of the others.
+    pub(super) fn take_next(&mut self, admits: impl Fn(Route) -> bool) -> Option<Transaction> {
+        let lanes = || self.lanes.iter().zip(Route::ALL).filter(|&(_, route)| admits(route));
+        let fresh = lanes().filter_map(|(lane, route)| Some((lane.fresh.front()?.id, route))).min();
+        let retry = lanes().filter_map(|(lane, route)| Some((lane.retry.back()?.id, route))).max();
+        let taken = match (fresh, retry) {
+            (Some((_, route)), _) => self.lane(route).fresh.pop_front(),
+            (None, Some((_, route))) => self.lane(route).retry.pop_back(),
+            (None, None) => None,
+        }?;
+        self.discount(&taken);
+        Some(taken)
+    }
+
+    /// Takes everything.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Transaction> + use<> {
+        let all = std::mem::replace(self, Self::new(self.bytes_max));
+        all.lanes.into_iter().flat_map(|lane| lane.retry.into_iter().chain(lane.fresh))
+    }
+
+    /// True if transactions of this route wait.
+    pub(super) fn waits(&self, route: Route) -> bool {
+        let lane = &self.lanes[route.index()];
+        !lane.fresh.is_empty() || !lane.retry.is_empty()
+    }
+
+    /// How much waits.
+    pub(super) const fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Bytes of the bodies that wait.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes the oldest until the bytes suffice; the last one stays even if it alone is too much.
+    fn evict(&mut self) -> Vec<Transaction> {
+        let mut evicted = Vec::new();
+        while self.bytes > self.bytes_max && self.tally.payloads > 1 {
+            let Some(oldest) = self.take_oldest() else { break };
+            evicted.push(oldest);
+        }
+        evicted
+    }
+
+    fn take_oldest(&mut self) -> Option<Transaction> {
+        let ends = self.lanes.iter_mut().flat_map(|lane| [&mut lane.fresh, &mut lane.retry]);
+        let oldest = ends
+            .filter_map(|queue| Some((queue.front()?.id, queue)))
+            .min_by_key(|(id, _)| *id)
+            .and_then(|(_, queue)| queue.pop_front())?;
+        self.discount(&oldest);
+        Some(oldest)
+    }
+
+    const fn lane(&mut self, route: Route) -> &mut Lane {
+        &mut self.lanes[route.index()]
+    }
+
+    fn count(&mut self, transaction: &Transaction) {
+        self.bytes += transaction.bytes();
+        self.tally += Tally::from(&transaction.payload);
+    }
+
+    fn discount(&mut self, transaction: &Transaction) {
+        self.bytes -= transaction.bytes();
+        self.tally -= Tally::from(&transaction.payload);
+    }
+}
+
+impl Lane {
+    fn insert_retry(&mut self, transaction: Transaction) {
+        let older = |other: &Transaction| -> bool { other.id < transaction.id };
+        let place = self.retry.partition_point(older);
+        self.retry.insert(place, transaction);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::transaction::{Encoding, Payload, TransactionId};
+    use bytes::Bytes;
+
+    fn transaction(id: u64, route: Route, bytes: usize) -> Transaction {
+        let body = Bytes::from(vec![b'x'; bytes]);
+        let payload = Payload { route, encoding: Encoding::Identity, body, items: 1, points: 1 };
+        Transaction::new(TransactionId(id), payload)
+    }
+
+    fn ids(transactions: impl IntoIterator<Item = Transaction>) -> Vec<u64> {
+        transactions.into_iter().map(|transaction| transaction.id.0).collect()
+    }
+
+    #[test]
+    fn new_ones_leave_in_order_and_then_failed_ones_newest_first() {
+        let mut backlog = Backlog::new(1000);
+        for id in [3, 1, 2] {
+            assert!(backlog.push_retry(transaction(id, Route::SeriesV2, 1)).is_empty());
+        }
+        for id in [4, 5] {
+            assert!(backlog.push_fresh(transaction(id, Route::Sketches, 1)).is_empty());
+        }
+        let order = ids(std::iter::from_fn(|| backlog.take_next(|_| true)));
+        assert_eq!(order, [4, 5, 3, 2, 1]);
+        assert_eq!((backlog.bytes(), backlog.tally()), (0, Tally::default()));
+    }
+
+    #[test]
+    fn a_route_that_is_not_admitted_holds_back_only_its_own() {
+        let mut backlog = Backlog::new(1000);
+        backlog.push_fresh(transaction(1, Route::Events, 1));
+        backlog.push_fresh(transaction(2, Route::SeriesV2, 1));
+        let admits = |route| route != Route::Events;
+        assert_eq!(ids(backlog.take_next(admits)), [2]);
+        assert!(backlog.take_next(admits).is_none());
+        assert!(backlog.waits(Route::Events) && !backlog.waits(Route::SeriesV2));
+    }
+
+    #[test]
+    fn new_ones_beyond_their_number_leave_newest_first() {
+        let mut backlog = Backlog::new(1000);
+        let beyond = u64::try_from(FRESH_TRANSACTIONS_MAX).unwrap();
+        for id in 0..beyond + 2 {
+            backlog.push_fresh(transaction(id, Route::SeriesV2, 1));
+        }
+        let order = ids(std::iter::from_fn(|| backlog.take_next(|_| true)));
+        assert_eq!(order[..2], [0, 1]);
+        assert_eq!(order[FRESH_TRANSACTIONS_MAX..], [beyond + 1, beyond]);
+    }
+
+    #[test]
+    fn the_oldest_of_all_routes_make_room() {
+        let mut backlog = Backlog::new(100);
+        backlog.push_retry(transaction(1, Route::SeriesV2, 40));
+        backlog.push_fresh(transaction(2, Route::Events, 20));
+        backlog.push_retry(transaction(3, Route::Sketches, 40));
+        assert_eq!(ids(backlog.push_fresh(transaction(4, Route::SeriesV2, 50))), [1, 2]);
+        assert_eq!(backlog.bytes(), 90);
+    }
+
+    #[test]
+    fn an_old_one_that_failed_does_not_push_out_newer_ones() {
+        let mut backlog = Backlog::new(100);
+        backlog.push_fresh(transaction(2, Route::SeriesV2, 60));
+        assert_eq!(ids(backlog.push_retry(transaction(1, Route::SeriesV2, 60))), [1]);
+    }
+
+    #[test]
+    fn one_that_is_too_large_for_the_queue_waits_alone() {
+        let mut backlog = Backlog::new(100);
+        backlog.push_fresh(transaction(1, Route::SeriesV2, 10));
+        assert_eq!(ids(backlog.push_fresh(transaction(2, Route::SeriesV2, 500))), [1]);
+        assert_eq!(ids(backlog.take_all()), [2]);
+        assert_eq!(backlog.bytes(), 0);
+    }
+}

@@ -1,0 +1,7 @@
+//! The pool against servers on loopback that behave well and badly.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails fails its test")]
+
+mod pool;
+mod support;
+mod tls;
