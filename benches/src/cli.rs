@@ -28,6 +28,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Intake(IntakeArgs),
     Load(LoadArgs),
+    Vectors(VectorsArgs),
     #[command(hide = true)]
     Task(TaskArgs),
 }
@@ -249,6 +250,28 @@ impl From<LoadArgs> for LoadOptions {
     }
 }
 
+/// Answer vectors from stdin: what our code makes of each line, as a line of JSON.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lastdrop-lab vectors payloads < transport/tests/vectors/payloads.jsonl
+  lastdrop-lab vectors ddsketch < engine/tests/vectors/ddsketch.jsonl")]
+pub(crate) struct VectorsArgs {
+    /// What the lines ask for
+    #[arg(value_enum)]
+    pub(crate) kind: VectorKind,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum VectorKind {
+    /// Operations on sketches
+    Ddsketch,
+    /// Series and sketches to encode
+    Payloads,
+    /// Bytes of an HTTP answer, split as they arrive
+    Http,
+}
+
 /// The demo's task.
 #[derive(Debug, Args)]
 pub(crate) struct TaskArgs {
@@ -293,12 +316,13 @@ mod tests {
             let help = command.render_long_help().to_string();
             for line in help.lines().map(str::trim).filter(|line| line.starts_with("lastdrop-lab"))
             {
-                let line = line.split("   ").next().unwrap().replace(", ", ",").replace('\'', "");
+                let line = line.split("   ").next().unwrap().split(" < ").next().unwrap();
+                let line = line.replace(", ", ",").replace('\'', "");
                 parse(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
                 examples += 1;
             }
         }
-        assert_eq!(examples, 10);
+        assert_eq!(examples, 12);
     }
 
     #[test]

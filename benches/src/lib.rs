@@ -23,3 +23,4 @@ pub mod load;
 pub mod sink;
 pub mod task;
 pub mod units;
+pub mod vectors;
