@@ -28,6 +28,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Intake(IntakeArgs),
     Load(LoadArgs),
+    Vectors(VectorsArgs),
     #[command(hide = true)]
     Task(TaskArgs),
 }
@@ -177,6 +178,9 @@ pub(crate) struct LoadArgs {
     /// End the steady stream after this time
     #[arg(long, value_name = "TIME", value_parser = units::duration, group = "length")]
     time: Option<Duration>,
+    /// End at the first send that fails, or after this time, without a burst
+    #[arg(long, value_name = "TIME", value_parser = units::duration, group = "length")]
+    until_refused: Option<Duration>,
     /// Datagrams a second over all senders [default: flat out]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
@@ -223,7 +227,11 @@ impl From<LoadArgs> for LoadOptions {
         let stream = args.unix_stream.map(Target::UnixStream);
         let nowhere = || Target::Udp(([127, 0, 0, 1], 8125).into());
         let target = args.udp.map(Target::Udp).or(unix).or(stream).unwrap_or_else(nowhere);
-        let time = Length::Time(args.time.unwrap_or_default());
+        let length = match (args.datagrams, args.until_refused) {
+            (Some(count), _) => Length::Datagrams(count),
+            (None, Some(time)) => Length::Refusal(time),
+            (None, None) => Length::Time(args.time.unwrap_or_default()),
+        };
         Self {
             target,
             on_full: if args.no_wait { OnFull::Fail } else { OnFull::Wait },
@@ -234,12 +242,34 @@ impl From<LoadArgs> for LoadOptions {
             messages: args.messages,
             datagram_bytes: args.datagram_bytes,
             rate: args.rate,
-            length: args.datagrams.map_or(time, Length::Datagrams),
+            length,
             burst: args.burst,
             seed: args.seed,
             senders: args.senders,
         }
     }
+}
+
+/// Answer vectors from stdin: what our code makes of each line, as a line of JSON.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lastdrop-lab vectors payloads < transport/tests/vectors/payloads.jsonl
+  lastdrop-lab vectors ddsketch < engine/tests/vectors/ddsketch.jsonl")]
+pub(crate) struct VectorsArgs {
+    /// What the lines ask for
+    #[arg(value_enum)]
+    pub(crate) kind: VectorKind,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum VectorKind {
+    /// Operations on sketches
+    Ddsketch,
+    /// Series and sketches to encode
+    Payloads,
+    /// Bytes of an HTTP answer, split as they arrive
+    Http,
 }
 
 /// The demo's task.
@@ -286,12 +316,13 @@ mod tests {
             let help = command.render_long_help().to_string();
             for line in help.lines().map(str::trim).filter(|line| line.starts_with("lastdrop-lab"))
             {
-                let line = line.split("   ").next().unwrap().replace(", ", ",").replace('\'', "");
+                let line = line.split("   ").next().unwrap().split(" < ").next().unwrap();
+                let line = line.replace(", ", ",").replace('\'', "");
                 parse(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
                 examples += 1;
             }
         }
-        assert_eq!(examples, 10);
+        assert_eq!(examples, 12);
     }
 
     #[test]

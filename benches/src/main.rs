@@ -3,18 +3,18 @@
 mod cli;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use lastdrop_lab::demo::{self, Screen};
 use lastdrop_lab::intake::{Intake, IntakeOptions};
-use lastdrop_lab::{load, task};
+use lastdrop_lab::{load, task, vectors};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use cli::{Cli, Command, DemoArgs, IntakeArgs};
+use cli::{Cli, Command, DemoArgs, IntakeArgs, VectorKind};
 
 /// What was checked does not hold.
 const FAILED: u8 = 1;
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
             .map_err(Into::into)
             .and_then(|report| print_json(&report))
             .map(|()| ExitCode::SUCCESS),
+        Command::Vectors(args) => answer_vectors(args.kind),
         Command::Task(args) => {
             task::run(&args.into()).map(|()| ExitCode::SUCCESS).map_err(Into::into)
         }
@@ -67,6 +68,16 @@ fn run_intake(args: IntakeArgs) -> Done {
     print(&lines)?;
     signals.forever().next();
     print_json(&intake.stop())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn answer_vectors(kind: VectorKind) -> Done {
+    let (input, output) = (io::stdin().lock(), BufWriter::new(io::stdout().lock()));
+    match kind {
+        VectorKind::Ddsketch => vectors::ddsketch::run(input, output)?,
+        VectorKind::Payloads => vectors::payloads::run(input, output)?,
+        VectorKind::Http => vectors::http::run(input, output)?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

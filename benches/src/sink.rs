@@ -1,13 +1,14 @@
 //! Where load goes: a UDP, unix datagram or unix stream socket that takes many datagrams a call and
 //! says exactly how many it took. The only `unsafe` of this package (`sendmmsg`).
-#![cfg_attr(target_os = "linux", expect(unsafe_code, reason = "sendmmsg has no safe wrapper"))]
+#![expect(unsafe_code, reason = "sendmmsg has no safe wrapper")]
 
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
+use std::{mem, ptr};
 
 /// Most datagrams of one call.
 pub const BATCH_MAX: usize = 64;
@@ -119,11 +120,7 @@ impl Sink {
     }
 }
 
-#[cfg(target_os = "linux")]
 fn send_many(socket: &impl AsFd, datagrams: &[&[u8]]) -> Sent {
-    use std::os::fd::AsRawFd;
-    use std::{mem, ptr};
-
     let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH_MAX];
     // SAFETY: `mmsghdr` is a plain C struct of integers and pointers: all zero is a valid value.
     let mut messages: [libc::mmsghdr; BATCH_MAX] = unsafe { mem::zeroed() };
@@ -149,22 +146,6 @@ fn send_many(socket: &impl AsFd, datagrams: &[&[u8]]) -> Sent {
             return Sent { taken: 0, error: Some(error) };
         }
     }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn send_many(socket: &impl AsFd, datagrams: &[&[u8]]) -> Sent {
-    use rustix::io::Errno;
-    use rustix::net::{SendFlags, send};
-
-    let mut taken = 0;
-    for datagram in datagrams {
-        match send(socket, datagram, SendFlags::empty()) {
-            Ok(_) => taken += 1,
-            Err(Errno::INTR) => break,
-            Err(error) => return Sent { taken, error: Some(error.into()) },
-        }
-    }
-    Sent { taken, error: None }
 }
 
 /// Writes all frames in one call if the socket takes them so; a frame counts once it is whole.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-/// Reads `1500ms`, `2s`, `0.5s` or `3m`.
+/// Longest time that is read: nothing here is meant to run for longer.
+const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Reads `1500ms`, `2s`, `0.5s` or `3m`, up to a day.
 ///
 /// # Errors
 ///
@@ -11,15 +14,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let unit_s = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        _ => return Err(format!("{text:?} is no time: write 1500ms, 2s or 3m")),
+        "ms" => Some(0.001),
+        "s" => Some(1.0),
+        "m" => Some(60.0),
+        _ => None,
     };
-    let seconds = number.parse::<f64>().ok().map(|number| number * unit_s);
-    seconds
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| format!("{text:?} is no time: write 1500ms, 2s or 3m"))
+    let seconds = number.parse::<f64>().ok().zip(unit_s).map(|(number, unit_s)| number * unit_s);
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.filter(|&time| time <= TIME_MAX)
+        .ok_or_else(|| format!("{text:?} is no time up to a day: write 1500ms, 2s or 3m"))
 }
 
 #[cfg(test)]
@@ -35,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_time_without_unit_or_sense_is_refused() {
-        for text in ["", "5", "s", "-1s", "nans", "1h", "1 s", "1e400s"] {
+        for text in ["", "5", "s", "-1s", "nans", "1h", "1 s", "1e400s", "1441m"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

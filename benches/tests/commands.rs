@@ -77,3 +77,26 @@ fn a_demo_that_fails_exits_with_1() {
     let outcome: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((&outcome["sent"], &outcome["balanced"]), (&0.into(), &false.into()));
 }
+
+/// For every kind: the project's own vectors are answered, a line each, in order.
+#[test]
+fn vectors_are_answered_line_by_line() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let rows = [
+        ("ddsketch", "engine/tests/vectors/ddsketch.jsonl"),
+        ("payloads", "transport/tests/vectors/payloads.jsonl"),
+        ("http", "transport/tests/vectors/http_responses.jsonl"),
+    ];
+    for (kind, path) in rows {
+        let path = format!("{root}/{path}");
+        let input = std::fs::File::open(&path).unwrap();
+        let output = lab(&format!("vectors {kind}")).stdin(input).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        let ids = |lines: &str| {
+            let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            lines.map(|line| line["id"].clone()).collect::<Vec<_>>()
+        };
+        let questions = ids(&std::fs::read_to_string(&path).unwrap());
+        assert_eq!(ids(&String::from_utf8(output.stdout).unwrap()), questions, "{kind}");
+    }
+}

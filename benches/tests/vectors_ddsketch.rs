@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "an answer that can't be read fails the test")]
 
-#[path = "../src/vectors/ddsketch.rs"]
-mod ddsketch;
-
+use lastdrop_lab::vectors::ddsketch;
 use serde_json::{Value, json};
 
 const VECTORS: &str = include_str!("../../engine/tests/vectors/ddsketch.jsonl");

@@ -4,6 +4,7 @@
 //! It stands on hyper and tokio on a thread of its own, so that the agent's HTTP client meets
 //! somebody else's reading of HTTP.
 
+mod act;
 pub mod decode;
 mod script;
 mod serve;

@@ -1,7 +1,7 @@
 //! The server: reads requests with hyper, judges them, and answers, or does what the script says.
 //!
 //! A fault that no well-kept server would commit takes the connection out of hyper's hands: the
-//! handler never returns, hyper gives back the stream untouched, and the fault is played on it.
+//! handler never returns, hyper gives back the stream untouched, and an [`Act`] is played on it.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -18,12 +18,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
+use super::act::Act;
 use super::decode::{self, Body, DecodeError, Form, Kind, Series};
 use super::script::{Fault, Script};
 use super::totals::{Store, digest};
@@ -33,9 +34,6 @@ const LOG_MAX: usize = 100_000;
 
 /// Longest request body in bytes, as sent; the real intake's limit is 5 MiB.
 const REQUEST_BYTES_MAX: usize = 64 << 20;
-
-/// Where an endless head ends, lest a client without limits fill the memory of both.
-const ENDLESS_BYTES_MAX: usize = 64 << 20;
 
 /// One request as it came, without its key.
 #[derive(Clone, Debug, Serialize)]
@@ -187,8 +185,14 @@ impl Handler {
             return answer;
         }
         let body_bytes_max = if let Fault::Reset(bytes) = fault { bytes } else { usize::MAX };
-        let Some(body) = read_body(&mut body, body_bytes_max).await else {
-            return pending().await; // The client is gone; so is this connection.
+        let body = match read_body(&mut body, body_bytes_max).await {
+            Ok(body) => body,
+            Err(Unread::TooLong) => {
+                self.record(&head, &[], 413, None);
+                return answer(413, None);
+            }
+            // Hyper ends the connection, and this future with it.
+            Err(Unread::ClientGone) => return pending().await,
         };
         if matches!(fault, Fault::Reset(_)) {
             self.record(&head, &body, 0, None);
@@ -291,21 +295,27 @@ fn fields(head: &Parts) -> Vec<(String, String)> {
     fields.map(|(name, value)| (name.to_string(), text(value))).collect()
 }
 
-/// Reads the body, or as much of it as asked for; `None` if the client leaves before its end.
-async fn read_body(body: &mut Incoming, bytes_max: usize) -> Option<Bytes> {
+/// Why a body was not read to its end.
+enum Unread {
+    TooLong,
+    ClientGone,
+}
+
+/// Reads the body, or as much of it as asked for.
+async fn read_body(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, Unread> {
     let mut read = BytesMut::new();
     while read.len() < bytes_max {
         match body.frame().await {
             Some(Ok(frame)) => read.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            Some(Err(_)) => return None,
+            Some(Err(_)) => return Err(Unread::ClientGone),
             None => break,
         }
         if read.len() > REQUEST_BYTES_MAX {
-            return None;
+            return Err(Unread::TooLong);
         }
     }
     read.truncate(bytes_max);
-    Some(read.freeze())
+    Ok(read.freeze())
 }
 
 fn answer(code: u16, retry_after_s: Option<u32>) -> Response<Full<Bytes>> {
@@ -340,52 +350,5 @@ fn forget_increment(left: &mut u32, body: &mut Body) {
             *left -= 1;
             return;
         }
-    }
-}
-
-/// What is played on a connection that was taken out of hyper's hands.
-enum Act {
-    Reset,
-    Silence,
-    Drip(Duration),
-    WrongLength,
-    EndlessHeaders,
-}
-
-impl Act {
-    async fn play<S>(self, mut stream: S, socket: fn(&S) -> &TcpStream) -> std::io::Result<()>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        match self {
-            // Closing with data unsent discards it and sends RST instead of FIN.
-            Self::Reset => return socket(&stream).set_zero_linger(),
-            Self::Silence => {}
-            Self::Drip(pause) => {
-                let answer =
-                    b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
-                for &byte in answer {
-                    tokio::time::sleep(pause).await;
-                    stream.write_all(&[byte]).await?;
-                    stream.flush().await?;
-                }
-                return stream.shutdown().await;
-            }
-            Self::WrongLength => {
-                stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 100\r\n\r\n{}").await?;
-                return stream.shutdown().await;
-            }
-            Self::EndlessHeaders => {
-                stream.write_all(b"HTTP/1.1 202 Accepted\r\n").await?;
-                let field = format!("x-more: {}\r\n", "a".repeat(4_000));
-                for _ in 0..ENDLESS_BYTES_MAX / field.len() {
-                    stream.write_all(field.as_bytes()).await?;
-                }
-            }
-        }
-        // Keep the connection until the client closes it.
-        let mut ignored = [0; 4096];
-        while stream.read(&mut ignored).await? > 0 {}
-        Ok(())
     }
 }

@@ -184,6 +184,18 @@ fn an_early_answer_comes_before_the_body() {
 }
 
 #[test]
+fn a_body_without_end_is_answered_at_the_limit() {
+    let intake = start("");
+    let mut stream = connect(&intake);
+    let head = "POST /api/v1/series HTTP/1.1\r\nhost: x\r\ndd-api-key: k\r\n";
+    write!(stream, "{head}content-length: {}\r\n\r\n", u32::MAX).unwrap();
+    let part = vec![b' '; 1 << 20];
+    // The answer comes while the client still writes; then the connection is closed.
+    while stream.write_all(&part).is_ok() {}
+    assert_eq!(intake.requests()[0].status, 413);
+}
+
+#[test]
 fn a_dripped_answer_arrives_whole_in_the_end() {
     let intake = start("drip=1ms");
     assert_eq!(post(&mut connect(&intake), RATE), 202);

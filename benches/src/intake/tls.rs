@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 /// What the intake shows to its clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Certificate {
-    /// Valid for `localhost`, 127.0.0.1 and ::1, signed by the authority of [`Identity::ca_pem`].
+    /// Valid for `localhost`, 127.0.0.1 and ::1, signed by the authority of [`super::Intake::ca_pem`].
     #[default]
     Valid,
     /// Right but for its name, `elsewhere.invalid`.

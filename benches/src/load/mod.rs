@@ -82,6 +82,10 @@ pub enum Length {
     Datagrams(u64),
     /// After this time.
     Time(Duration),
+    /// At the first send that fails, or after this time, and without a last burst. What was sent
+    /// before is what the receiver's sockets took while they were open, save over UDP: there a
+    /// closed port takes one datagram more and refuses only the next.
+    Refusal(Duration),
 }
 
 /// Exactly what was sent. A send that failed is in `failed` and nowhere else.
@@ -178,7 +182,7 @@ impl Share {
             number,
             length: match options.length {
                 Length::Datagrams(count) => Length::Datagrams(part(count)),
-                time @ Length::Time(_) => time,
+                time @ (Length::Time(_) | Length::Refusal(_)) => time,
             },
             rate: options.rate.map(|rate| f64::from(rate) / f64::from(senders)),
             burst: part(options.burst),
@@ -217,12 +221,12 @@ impl Sender {
         self
     }
 
-    /// Sends the steady stream; false if the socket broke.
+    /// Sends the steady stream; false if a failure ended it.
     fn stream(&mut self, start: Instant) -> bool {
         let mut pacer = self.share.rate.map(|rate| Pacer::new(rate, start));
         let (mut left, end) = match self.share.length {
             Length::Datagrams(count) => (count, None),
-            Length::Time(time) => (u64::MAX, Some(start + time)),
+            Length::Time(time) | Length::Refusal(time) => (u64::MAX, Some(start + time)),
         };
         while left > 0 {
             // A clock read a batch: cheap beside the system call.
@@ -252,7 +256,7 @@ impl Sender {
         }
     }
 
-    /// Tries so many datagrams, and gives the number that were taken; `None` if the socket broke.
+    /// Tries so many datagrams, and gives the number that were taken; `None` if a failure ended it.
     fn send_all(&mut self, datagrams: usize) -> Option<u64> {
         let (mut left, mut taken) = (datagrams, 0);
         while left > 0 {
@@ -263,7 +267,7 @@ impl Sender {
                 *self.failed.errors.entry(error_name(&error)).or_default() += 1;
                 self.failed.datagrams += 1;
                 left -= 1;
-                if self.sink.breaks() {
+                if self.sink.breaks() || matches!(self.share.length, Length::Refusal(_)) {
                     return None;
                 }
             }

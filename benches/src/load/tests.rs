@@ -150,6 +150,29 @@ fn a_batch_is_tried_whole_over_failures_and_the_end_of_the_block() {
     assert_eq!(sender.taken.iter().sum::<u64>(), taken);
 }
 
+/// A receiver that goes away in the middle: what it found and what was sent are the same.
+#[test]
+fn load_until_the_refusal_sent_what_the_receiver_took() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let receiver = UnixDatagram::bind(&path).unwrap();
+    let end = Length::Refusal(Duration::from_secs(60));
+    let options = LoadOptions { burst: 10, ..LoadOptions::new(Target::UnixDatagram(path), end) };
+    thread::scope(|scope| {
+        let load = scope.spawn(|| run(&options).unwrap());
+        let mut found = find(500, |buffer| receiver.recv(buffer).unwrap());
+        receiver.shutdown(std::net::Shutdown::Read).unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 1_024];
+        while let Ok(bytes @ 1..) = receiver.recv(&mut buffer) {
+            found.take(std::str::from_utf8(&buffer[..bytes]).unwrap());
+        }
+        let report = load.join().unwrap();
+        found.check(&report);
+        assert_eq!(report.failed.datagrams, 1, "{report:?}");
+    });
+}
+
 /// Nobody reads: what the socket held before it was full is sent, the rest failed.
 #[test]
 fn a_full_socket_fails_the_rest_if_so_asked() {

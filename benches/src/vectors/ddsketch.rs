@@ -33,7 +33,7 @@ const VALUES_MAX: u32 = 100_000_000;
 /// # Errors
 ///
 /// Only those of reading and writing: a bad line is answered, too.
-pub(crate) fn run(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
+pub fn run(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     for line in input.split(b'\n') {
         let line = line?;
         if !line.trim_ascii().is_empty() {

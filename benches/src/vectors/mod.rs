@@ -1,7 +1,5 @@
-//! Runs vectors of the transport's parts: a line of input each, a line of output each.
+//! Answers vectors: a line of input each, what our code makes of it as a line of output each.
 
+pub mod ddsketch;
 pub mod http;
-//! Answers the vectors of the protocol: what our code makes of the inputs of a vector file.
-
-pub(crate) mod ddsketch;
 pub mod payloads;
