@@ -1,102 +1,184 @@
 //! The endpoints that payloads go to, opened from the configuration.
 
 use crate::config::Config;
-use lastdrop_transport::forward::backoff::Rng;
+use crate::config::secret::Url;
+use crate::config::types::TlsVersion;
+use lastdrop_transport::forward::backoff::{BackoffSettings, Recovery, Rng};
 use lastdrop_transport::forward::endpoint::{Endpoint, EndpointId, EndpointLimits};
 use lastdrop_transport::forward::host::{
     Destinations, FinalDot, intake_url, merge, site_base_url, without_user,
 };
-use lastdrop_transport::forward::secret::Secret;
 use lastdrop_transport::forward::transaction::AGENT_VERSION;
 use lastdrop_transport::net::{
-    Pool, PoolSettings, Roots, Scheme, Target, Timeouts, TlsSettings,
+    self, NoProxy, NoProxyMatching, Pool, PoolSettings, ProxySettings, ProxyUrl, Roots, Scheme,
+    Target, Timeouts, TlsSettings, Trust, Verification,
 };
 use lastdrop_transport::shipper::Outlet;
 use mio::{Registry, Token};
+use rustls::ClientConfig;
 use std::io;
 use std::sync::Arc;
+use tracing::warn;
 
-/// Connections that one endpoint may have at once.
-const CONNECTIONS_MAX: usize = 4;
+/// Connections that one endpoint may have at once, unless configured otherwise: the payloads of the
+/// last flush go out side by side.
+const CONNECTIONS_DEFAULT: usize = 4;
+
+/// Hosts of the clouds' metadata, reached without a proxy unless configured otherwise.
+const METADATA_HOSTS: [&str; 2] = ["169.254.169.254", "100.100.100.200"];
+
+/// What all endpoints have in common.
+struct Common<'a> {
+    config: &'a Config,
+    proxies: ProxySettings,
+    /// Made with the first https target: reading the system's authorities takes its time.
+    tls: Option<Arc<ClientConfig>>,
+    registry: &'a Registry,
+    waker: &'a Arc<mio::Waker>,
+}
 
 /// Opens an endpoint for each base URL and key. Without a usable key there is one that counts what
 /// is not sent.
 ///
 /// # Errors
 ///
-/// A base URL that can't be used, or TLS settings that can't.
+/// A base URL, proxy or file of authorities that can't be used.
 pub(crate) fn open(
     config: &Config,
     registry: &Registry,
     waker: &Arc<mio::Waker>,
     rng: &mut Rng,
 ) -> io::Result<Vec<Outlet>> {
-    let intake = &config.intake;
-    let base_url = intake.dd_url.as_ref().map_or_else(
-        || site_base_url(&intake.site, FinalDot::Set),
-        |url| url.expose().to_owned(),
-    );
-    let key = intake.api_key.as_ref().map_or("", |key| key.expose());
-    let (destinations, _unused) = merge(&base_url, key, &[]);
-    let mut outlets = Vec::new();
-    match destinations {
+    let mut common =
+        Common { config, proxies: proxies(config)?, tls: None, registry, waker };
+    let limits = limits(config);
+    let mut outlets: Vec<Outlet> = Vec::new();
+    let endpoints = match destinations(config) {
         Destinations::NoKey { base_url } => {
             let id = EndpointId { base_url: without_user(&base_url).into(), slot: 0 };
-            let endpoint = Endpoint::new(id, None, limits(), seeded(rng));
-            outlets.push(Outlet { endpoint, pool: None });
+            let endpoint = Endpoint::new(id, None, limits, Rng::from_seed(rng.bits()));
+            return Ok(vec![Outlet { endpoint, pool: None }]);
         }
-        Destinations::Endpoints(endpoints) => {
-            for settings in endpoints {
-                let url = intake_url(&settings.base_url, AGENT_VERSION);
-                let target = Target::parse(&url).map_err(io::Error::other)?;
-                for (slot, key) in (0..).zip(settings.keys) {
-                    let token = Token(outlets.len() * CONNECTIONS_MAX);
-                    let pool = pool(config, &target, registry, waker, token)?;
-                    let base_url = without_user(&settings.base_url).into();
-                    outlets.push(outlet(EndpointId { base_url, slot }, key, pool, rng));
-                }
-            }
+        Destinations::Endpoints(endpoints) => endpoints,
+    };
+    for settings in endpoints {
+        for (slot, key) in (0..).zip(settings.keys) {
+            let token = Token(outlets.len() * limits.in_flight_max);
+            let pool = common.pool(&settings.base_url, limits.in_flight_max, token)?;
+            let id = EndpointId { base_url: without_user(&settings.base_url).into(), slot };
+            let endpoint = Endpoint::new(id, Some(key), limits, Rng::from_seed(rng.bits()));
+            outlets.push(Outlet { endpoint, pool: Some(pool) });
         }
     }
     Ok(outlets)
 }
 
-fn outlet(id: EndpointId, key: Secret, pool: Pool, rng: &mut Rng) -> Outlet {
-    Outlet { endpoint: Endpoint::new(id, Some(key), limits(), seeded(rng)), pool: Some(pool) }
+fn destinations(config: &Config) -> Destinations {
+    let intake = &config.intake;
+    let dot = if intake.site_fqdn { FinalDot::Add } else { FinalDot::Omit };
+    let base_url = intake
+        .dd_url
+        .as_ref()
+        .map_or_else(|| site_base_url(&intake.site, dot), |url| url.expose().to_owned());
+    let key = intake.api_key.as_ref().map_or("", |key| key.expose());
+    let additional: Vec<_> = intake
+        .additional_endpoints
+        .iter()
+        .map(|endpoint| {
+            let keys = endpoint.keys.iter().map(|key| key.expose().to_owned()).collect();
+            (endpoint.url.expose().to_owned(), keys)
+        })
+        .collect();
+    merge(&base_url, key, &additional).0
 }
 
-fn pool(
-    config: &Config,
-    target: &Target,
-    registry: &Registry,
-    waker: &Arc<mio::Waker>,
-    token: Token,
-) -> io::Result<Pool> {
-    let tls = match target.scheme() {
-        Scheme::Http => None,
-        Scheme::Https => {
-            let roots =
-                config.intake.tls_ca_file.clone().map_or(Roots::System, Roots::File);
-            let settings = TlsSettings { roots, ..TlsSettings::default() };
-            Some(settings.load().map_err(io::Error::other)?.config)
+impl Common<'_> {
+    fn pool(&mut self, base_url: &str, connections_max: usize, token: Token) -> io::Result<Pool> {
+        let url = intake_url(base_url, AGENT_VERSION);
+        let target = Target::parse(&url).map_err(io::Error::other)?;
+        let tls = match target.scheme() {
+            Scheme::Http => None,
+            Scheme::Https => Some(self.tls()?),
+        };
+        let network = &self.config.network;
+        let settings = PoolSettings {
+            proxy: self.proxies.proxy_for(&target).cloned(),
+            target,
+            tls,
+            timeouts: Timeouts {
+                request: self.config.forwarder.timeout,
+                tls_handshake: network.tls_handshake_timeout,
+                ..Timeouts::default()
+            },
+            connections_max,
+            token,
+            waker: Arc::clone(self.waker),
+        };
+        Pool::new(settings, self.registry).map_err(io::Error::other)
+    }
+
+    fn tls(&mut self) -> io::Result<Arc<ClientConfig>> {
+        if let Some(tls) = &self.tls {
+            return Ok(Arc::clone(tls));
         }
-    };
-    let settings = PoolSettings {
-        target: target.clone(),
-        proxy: None,
-        tls,
-        timeouts: Timeouts::default(),
-        connections_max: CONNECTIONS_MAX,
-        token,
-        waker: Arc::clone(waker),
-    };
-    Pool::new(settings, registry).map_err(io::Error::other)
+        let network = &self.config.network;
+        let settings = TlsSettings {
+            version_min: match network.min_tls_version {
+                TlsVersion::V1_2 => net::TlsVersion::V1_2,
+                TlsVersion::V1_3 => net::TlsVersion::V1_3,
+            },
+            roots: network.ca_file.clone().map_or(Roots::System, Roots::File),
+            verification: if network.skip_ssl_validation {
+                Verification::Skipped
+            } else {
+                Verification::Full
+            },
+            ..TlsSettings::default()
+        };
+        let tls = settings.load().map_err(io::Error::other)?;
+        if matches!(tls.trust, Trust::Anyone) {
+            warn!("skip_ssl_validation is set: no certificate is checked, and the API key goes to whoever answers");
+        }
+        self.tls = Some(Arc::clone(&tls.config));
+        Ok(tls.config)
+    }
 }
 
-fn limits() -> EndpointLimits {
-    EndpointLimits { in_flight_max: CONNECTIONS_MAX, ..EndpointLimits::default() }
+fn proxies(config: &Config) -> io::Result<ProxySettings> {
+    let network = &config.network;
+    let parse = |url: &Option<Url>| match url {
+        Some(url) => ProxyUrl::parse(url.expose()).map(Some).map_err(io::Error::other),
+        None => Ok(None),
+    };
+    let matching = if network.no_proxy_nonexact_match {
+        NoProxyMatching::Suffix
+    } else {
+        NoProxyMatching::Exact
+    };
+    let metadata = if network.use_proxy_for_cloud_metadata { &[][..] } else { &METADATA_HOSTS };
+    let hosts = network.no_proxy.iter().map(String::as_str).chain(metadata.iter().copied());
+    Ok(ProxySettings {
+        http: parse(&network.proxy_http)?,
+        https: parse(&network.proxy_https)?,
+        no_proxy: NoProxy::new(hosts, matching),
+    })
 }
 
-fn seeded(rng: &mut Rng) -> Rng {
-    Rng::from_seed(rng.bits())
+fn limits(config: &Config) -> EndpointLimits {
+    let forwarder = &config.forwarder;
+    let recovery = if forwarder.recovery_reset {
+        Recovery::Reset
+    } else {
+        Recovery::Steps(forwarder.recovery_interval)
+    };
+    EndpointLimits {
+        in_flight_max: forwarder.max_concurrent_requests.clamp(1, CONNECTIONS_DEFAULT),
+        queue_bytes_max: usize::try_from(forwarder.retry_queue_bytes_max).unwrap_or(usize::MAX),
+        backoff: BackoffSettings::new(
+            forwarder.backoff_factor,
+            forwarder.backoff_base_s,
+            forwarder.backoff_max_s,
+            recovery,
+        ),
+    }
 }

@@ -11,28 +11,21 @@
 //! Every thread rings the bell of the main thread when it ends, however it ends.
 
 use crate::config::Config;
-use crate::endpoints;
 use crate::pin::Pins;
-use lastdrop_engine::enrich::{Enricher, Settings as EnrichSettings};
+use crate::{endpoints, settings};
 use lastdrop_engine::handover::bucket_ring;
 use lastdrop_engine::ledger::{MergeLedger, ReceiverLedger, ShipperLedger, WorkerLedger};
-use lastdrop_engine::limits::{
-    CONTEXT_BYTES_DEFAULT, DATAGRAM_BYTES_DEFAULT, PACKET_RING_BYTES_DEFAULT,
-};
-use lastdrop_engine::merge::{Merge, MergeSettings};
-use lastdrop_engine::message::{LineEnd, Options};
+use lastdrop_engine::limits::PACKET_RING_BYTES_DEFAULT;
+use lastdrop_engine::merge::Merge;
 use lastdrop_engine::ring::{LaneSeal, packet_ring};
-use lastdrop_engine::sampler::LateArrival;
-use lastdrop_engine::series::Origin;
 use lastdrop_engine::stop::{LaneEpochs, Running};
 use lastdrop_engine::time::NS_PER_S;
 use lastdrop_engine::wake::{SleepFlag, Sleeper, Waker, sleeper};
-use lastdrop_engine::worker::{Turn, Worker, WorkerSettings};
+use lastdrop_engine::worker::{Turn, Worker};
 use lastdrop_transport::forward::backoff::Rng;
 use lastdrop_transport::listen::Socket;
-use lastdrop_transport::payload::{PayloadSettings, SeriesFormat};
 use lastdrop_transport::receive::{self, Lane, Receiver, ReceiverSettings};
-use lastdrop_transport::shipper::{self, Shipped, Shipper, ShipperSettings};
+use lastdrop_transport::shipper::{self, Shipped, Shipper};
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -91,7 +84,7 @@ pub(crate) fn start(
     let workers = config.process.workers;
     let mut rng = Rng::from_seed(crate::random_seed());
     let mut pins = Pins::new(config.process.pin, &mut rng);
-    let enricher = Arc::new(Enricher::new(enrich_settings(config)));
+    let enricher = Arc::new(settings::enricher(config));
 
     let (poll, ship_waker) = Shipper::poll()?;
     let mut starts: Vec<ReceiverStart> =
@@ -104,7 +97,7 @@ pub(crate) fn start(
     for index in 0..workers {
         let (packets, consumer, committed) = packet_ring(index, PACKET_RING_BYTES_DEFAULT);
         let (out, ring) = bucket_ring();
-        let settings = worker_settings(config, &enricher);
+        let settings = settings::worker(config, &enricher);
         let (worker, applied, ledger) = Worker::new(consumer, out, settings);
         // Lanes are shared out in blocks, as the sockets are.
         let Some(start) = starts.get_mut(index * receivers / workers) else { continue };
@@ -121,11 +114,11 @@ pub(crate) fn start(
         threads.push(thread);
     }
     let (shipper, merge_ledger, shipper_ledger) = {
-        let (merge, merge_ledger) = Merge::new(buckets, merge_settings(config, &enricher));
+        let (merge, merge_ledger) = Merge::new(buckets, settings::merge(config, &enricher));
         let outlets = endpoints::open(config, poll.registry(), &ship_waker, &mut rng)?;
         let (commands, inbox) = rtrb::RingBuffer::new(COMMANDS_MAX);
         let (shipper, shipper_ledger) =
-            Shipper::new(poll, merge, inbox, outlets, room_wakers, ship_settings(config));
+            Shipper::new(poll, merge, inbox, outlets, room_wakers, settings::shipper(config));
         let thread = spawn("ship", None, bell, move || shipper.run())?;
         (ShipperThread { thread, commands, waker: ship_waker }, merge_ledger, shipper_ledger)
     };
@@ -136,7 +129,7 @@ pub(crate) fn start(
     for (index, start) in starts.into_iter().enumerate() {
         let own = sockets.next().unwrap_or_default();
         let settings =
-            ReceiverSettings { datagram_bytes_max: DATAGRAM_BYTES_DEFAULT, close_delay_ns };
+            ReceiverSettings { datagram_bytes_max: config.dogstatsd.buffer_bytes, close_delay_ns };
         let (commands, inbox) = rtrb::RingBuffer::new(COMMANDS_MAX);
         let waker = start.waker;
         let (receiver, ledger) =
@@ -248,38 +241,4 @@ fn shares(sockets: Vec<Socket>, count: usize) -> impl Iterator<Item = Vec<Socket
         let share = total * (index + 1) / count - total * index / count;
         sockets.by_ref().take(share).collect()
     })
-}
-
-fn enrich_settings(config: &Config) -> EnrichSettings {
-    EnrichSettings { extra_tags: config.enrichment.tags.clone(), ..EnrichSettings::default() }
-}
-
-fn worker_settings(_config: &Config, enricher: &Arc<Enricher>) -> WorkerSettings {
-    WorkerSettings {
-        parse: Options::default(),
-        line_end: [LineEnd::Optional; 3],
-        context_bytes_max: CONTEXT_BYTES_DEFAULT,
-        context_expiry_s: 20,
-        late: LateArrival::JoinsOpenSlot,
-        enricher: Arc::clone(enricher),
-    }
-}
-
-fn merge_settings(_config: &Config, enricher: &Arc<Enricher>) -> MergeSettings {
-    MergeSettings {
-        histogram: Arc::default(),
-        counter_expiry_s: 300,
-        context_expiry_s: 20,
-        global_tags: enricher.extra_tags().to_vec(),
-        series_blocklist: Default::default(),
-        origin: Origin::DOGSTATSD,
-    }
-}
-
-fn ship_settings(_config: &Config) -> ShipperSettings {
-    ShipperSettings {
-        series: SeriesFormat::V2,
-        payloads: PayloadSettings::default(),
-        hostname: String::new(),
-    }
 }

@@ -125,6 +125,12 @@ impl BucketProducer {
         self.backlog.len()
     }
 
+    /// True if something waits for room and there is some.
+    #[must_use]
+    pub fn can_settle(&self) -> bool {
+        !self.backlog.is_empty() && !self.ring.is_full()
+    }
+
     /// An emptied bucket that came back.
     pub fn returned(&mut self) -> Option<Bucket> {
         self.returned.pop().ok()

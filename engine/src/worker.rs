@@ -107,7 +107,7 @@ impl Worker {
     /// True if a turn would find something to do.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.packets.is_abandoned() || !self.packets.is_empty()
+        self.packets.is_abandoned() || !self.packets.is_empty() || self.aggregation.out.can_settle()
     }
 
     /// Handovers that the merge can look at; it wants to be woken when this grows.

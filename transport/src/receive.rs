@@ -27,6 +27,7 @@ use lastdrop_engine::time::{Slot, Stamp};
 use lastdrop_engine::wake::{Sleeper, Waker};
 use mio::{Events, Interest, Poll, Token};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Token of the wake-up among the events; sockets have their index.
@@ -109,8 +110,18 @@ enum Read {
 }
 
 impl Receiver {
-    /// A receiver over the given sockets and lanes, which it shares out in blocks, and the waker
-    /// that ends its sleep.
+    /// Makes the poll that the receiver's sockets live in, and the waker that ends its sleep.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel reports.
+    pub fn poll() -> io::Result<(Poll, Arc<mio::Waker>)> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE)?);
+        Ok((poll, waker))
+    }
+
+    /// A receiver over the given sockets and lanes, which it shares out in blocks, and its ledger.
     ///
     /// `sleeper` is what the workers wake when a ring that was full has room again.
     ///
@@ -118,14 +129,13 @@ impl Receiver {
     ///
     /// What the kernel reports when the poll is set up.
     pub fn new(
+        poll: Poll,
         sockets: Vec<Socket>,
         lanes: Vec<Lane>,
         commands: rtrb::Consumer<Command>,
         sleeper: Sleeper,
         settings: ReceiverSettings,
-    ) -> io::Result<(Self, mio::Waker, ReceiverLedger)> {
-        let poll = Poll::new()?;
-        let waker = mio::Waker::new(poll.registry(), WAKE)?;
+    ) -> io::Result<(Self, ReceiverLedger)> {
         let reading = Reading::now();
         let clock = Clock::new(reading);
         let count = sockets.len().max(1);
@@ -156,7 +166,7 @@ impl Receiver {
             counts: ReceiverCounts::default(),
             ledger: ledger.clone(),
         };
-        Ok((receiver, waker, ledger))
+        Ok((receiver, ledger))
     }
 
     /// Receives until told to seal; gives the seals of its lanes.

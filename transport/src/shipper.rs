@@ -19,6 +19,7 @@ use crate::payload::{
 use lastdrop_engine::ledger::{ShipperCounts, ShipperLedger};
 use lastdrop_engine::merge::{Item, Merge};
 use lastdrop_engine::stop::{Delivered, Drained, Flushed};
+use lastdrop_engine::wake::Waker;
 use mio::{Events, Poll, Token};
 use std::io;
 use std::sync::Arc;
@@ -68,6 +69,8 @@ pub struct Shipper {
     merge: Merge,
     commands: rtrb::Consumer<Command>,
     outlets: Vec<Outlet>,
+    /// Wake workers that wait for room in their bucket ring.
+    workers: Vec<Waker>,
     settings: ShipperSettings,
     counts: ShipperCounts,
     ledger: ShipperLedger,
@@ -100,12 +103,13 @@ impl Shipper {
         merge: Merge,
         commands: rtrb::Consumer<Command>,
         outlets: Vec<Outlet>,
+        workers: Vec<Waker>,
         settings: ShipperSettings,
     ) -> (Self, ShipperLedger) {
         let ledger = ShipperLedger::default();
         let counts = ShipperCounts::default();
         let shipper =
-            Self { poll, merge, commands, outlets, settings, counts, ledger: ledger.clone() };
+            Self { poll, merge, commands, outlets, workers, settings, counts, ledger: ledger.clone() };
         (shipper, ledger)
     }
 
@@ -119,6 +123,9 @@ impl Shipper {
                 Err(_) => {}
             }
             self.merge.take_in();
+            for worker in &self.workers {
+                worker.wake();
+            }
             self.flush_closed();
             self.turn(&mut events);
         }

@@ -52,6 +52,8 @@ pub(crate) struct Network {
     pub(crate) skip_ssl_validation: bool,
     /// Oldest version of TLS.
     pub(crate) min_tls_version: TlsVersion,
+    /// PEM file of the authorities that may vouch for a server; none: the system's.
+    pub(crate) ca_file: Option<PathBuf>,
     /// Longest handshake.
     pub(crate) tls_handshake_timeout: Duration,
     /// File that session keys are written to, for debugging.

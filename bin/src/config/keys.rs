@@ -76,6 +76,7 @@ pub(crate) const ALL: &[Key] = &[
     Key::new("no_proxy_nonexact_match", into!(BOOL, network.no_proxy_nonexact_match), "false", "read no_proxy as domains, networks and *, not as exact hosts"),
     Key::new("use_proxy_for_cloud_metadata", into!(BOOL, network.use_proxy_for_cloud_metadata), "false", "ask the clouds' metadata addresses through the proxy too"),
     Key::new("skip_ssl_validation", into!(BOOL, network.skip_ssl_validation), "false", "check no certificate"),
+    Key::new("lastdrop_ca_file", into!(PATH, network.ca_file), "", "PEM file of the authorities that may vouch for a server, instead of the system's"),
     Key::new("min_tls_version", into!(TLS_VERSION, network.min_tls_version), "tlsv1.2", "oldest version of TLS")
         .replaced_by("tlsv1.2, also for tlsv1.0 and tlsv1.1"),
     Key::new("tls_handshake_timeout", into!(TIME, network.tls_handshake_timeout), "10s", "longest TLS handshake"),

@@ -1,0 +1,246 @@
+//! From the configuration to the settings of engine and transport: one function a part.
+
+use crate::config::Config;
+use crate::config::types::{self, Compressor, MapperProfile, MatchType, Port};
+use lastdrop_engine::bucket::HistogramSettings;
+use lastdrop_engine::enrich::{
+    Blocklist, Enricher, Mapper, Mapping, MetricHost, NameMatch, Namespace, Profile, Settings,
+};
+use lastdrop_engine::limits::CONTEXT_BYTES_DEFAULT;
+use lastdrop_engine::merge::MergeSettings;
+use lastdrop_engine::message::{ClientOrigin, LineEnd, Options, Timestamps};
+use lastdrop_engine::sampler::LateArrival;
+use lastdrop_engine::series::Origin;
+use lastdrop_engine::worker::WorkerSettings;
+use lastdrop_transport::listen::{
+    Interfaces, ListenSettings, UdpSettings, UnixSettings, group, memory_limit,
+};
+use lastdrop_transport::payload::{Compression, PayloadLimits, PayloadSettings, SeriesFormat};
+use lastdrop_transport::shipper::ShipperSettings;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use tracing::warn;
+
+/// What to listen on.
+///
+/// # Errors
+///
+/// One line if the host to bind to has no address.
+pub(crate) fn listen(config: &Config) -> Result<ListenSettings, String> {
+    let dogstatsd = &config.dogstatsd;
+    if !dogstatsd.enabled {
+        return Ok(ListenSettings::default());
+    }
+    let port = match dogstatsd.port {
+        Port::Off => None,
+        Port::Random => Some(0),
+        Port::Fixed(port) => Some(port.get()),
+    };
+    let udp = match port {
+        None => None,
+        Some(port) => Some(UdpSettings {
+            interfaces: interfaces(config)?,
+            port,
+            receive_buffer_bytes: usize::try_from(dogstatsd.so_rcvbuf_bytes)
+                .ok()
+                .and_then(NonZeroUsize::new),
+            burst_bytes: burst_bytes(config),
+        }),
+    };
+    Ok(ListenSettings {
+        udp,
+        unix_datagram: dogstatsd.socket.clone().map(UnixSettings::new),
+        unix_stream: dogstatsd.stream_socket.clone().map(UnixSettings::new),
+        receivers: NonZeroUsize::new(config.process.receivers),
+        ..ListenSettings::default()
+    })
+}
+
+fn interfaces(config: &Config) -> Result<Interfaces, String> {
+    let dogstatsd = &config.dogstatsd;
+    if dogstatsd.non_local_traffic == Some(true) {
+        return Ok(Interfaces::All);
+    }
+    let host = dogstatsd.bind_host.as_str();
+    if host.is_empty() || host == "localhost" {
+        return Ok(Interfaces::Localhost);
+    }
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(Interfaces::One(address));
+    }
+    let address = (host, 0).to_socket_addrs().ok().and_then(|mut found| found.next());
+    address.map(|address| Interfaces::One(address.ip())).ok_or_else(|| {
+        format!("bind_host: {host:?} has no address (accepted: localhost, an IP address or a name that resolves)")
+    })
+}
+
+fn burst_bytes(config: &Config) -> usize {
+    let configured = config.process.burst_bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    configured.unwrap_or_else(|| group::default_burst_bytes(memory_limit::memory_limit_bytes()))
+}
+
+/// What is made of names and tags.
+pub(crate) fn enricher(config: &Config) -> Enricher {
+    let enrichment = &config.enrichment;
+    let aggregation = &config.aggregation;
+    let copy = aggregation.histogram_copy_to_distribution;
+    Enricher::new(Settings {
+        hostname: hostname(config).to_owned(),
+        metric_host: MetricHost::Never,
+        namespace: Namespace::new(&enrichment.namespace, enrichment.namespace_exclusions.clone()),
+        blocklist: blocklist(config),
+        mapper: mapper(&enrichment.mapper_profiles),
+        extra_tags: tags(config),
+        histogram_copy_prefix: copy
+            .then(|| aggregation.histogram_copy_to_distribution_prefix.clone()),
+    })
+}
+
+/// The host that events and service checks name; `none` is for none.
+fn hostname(config: &Config) -> &str {
+    match config.enrichment.hostname.as_str() {
+        "none" => "",
+        name => name,
+    }
+}
+
+/// The tags put on everything. A later one doesn't replace an earlier one of the same key.
+fn tags(config: &Config) -> Vec<String> {
+    let enrichment = &config.enrichment;
+    let unified = [
+        ("env", &enrichment.env),
+        ("service", &enrichment.service),
+        ("version", &enrichment.version),
+    ];
+    let unified = unified
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| format!("{key}:{value}"));
+    let listed = [&enrichment.tags, &enrichment.extra_tags, &enrichment.dogstatsd_tags];
+    unified.chain(listed.into_iter().flatten().cloned()).collect()
+}
+
+fn blocklist(config: &Config) -> Blocklist {
+    let enrichment = &config.enrichment;
+    let name_match = if enrichment.filterlist_match_prefix {
+        NameMatch::Prefix
+    } else {
+        NameMatch::Exact
+    };
+    Blocklist::new(enrichment.filterlist.clone(), name_match)
+}
+
+/// The mapper; one whose rules can't be used maps nothing, as in the reference agent.
+fn mapper(profiles: &[MapperProfile]) -> Mapper {
+    let profiles: Vec<Profile> = profiles.iter().map(profile).collect();
+    Mapper::new(&profiles).unwrap_or_else(|error| {
+        warn!("dogstatsd_mapper_profiles: {error}; no name is mapped");
+        Mapper::default()
+    })
+}
+
+fn profile(profile: &MapperProfile) -> Profile {
+    let mapping = |mapping: &types::Mapping| Mapping {
+        pattern: mapping.pattern.clone(),
+        match_type: match mapping.match_type {
+            MatchType::Wildcard => "wildcard".to_owned(),
+            MatchType::Regex => "regex".to_owned(),
+        },
+        name: mapping.name.clone(),
+        tags: mapping.tags.clone(),
+    };
+    Profile {
+        name: profile.name.clone(),
+        prefix: profile.prefix.clone(),
+        mappings: profile.mappings.iter().map(mapping).collect(),
+    }
+}
+
+/// How a worker reads and aggregates.
+pub(crate) fn worker(config: &Config, enricher: &Arc<Enricher>) -> WorkerSettings {
+    let line_end = |required| if required { LineEnd::Required } else { LineEnd::Optional };
+    let eol = config.dogstatsd.eol_required;
+    let timestamps = if config.aggregation.no_aggregation_pipeline {
+        Timestamps::Read
+    } else {
+        Timestamps::Ignore
+    };
+    WorkerSettings {
+        parse: Options { timestamps, client_origin: ClientOrigin::Ignore },
+        line_end: [line_end(eol.udp), line_end(eol.uds), line_end(eol.uds)],
+        context_bytes_max: CONTEXT_BYTES_DEFAULT,
+        context_expiry_s: config.aggregation.context_expiry.as_secs(),
+        late: LateArrival::JoinsOpenSlot,
+        enricher: Arc::clone(enricher),
+    }
+}
+
+/// How the merge makes series of buckets.
+pub(crate) fn merge(config: &Config, enricher: &Enricher) -> MergeSettings {
+    let aggregation = &config.aggregation;
+    let aggregates: Vec<_> = aggregation.histogram_aggregates.iter().map(aggregate_name).collect();
+    let percentiles: Vec<_> = aggregation
+        .histogram_percentiles
+        .iter()
+        .map(|percent| format!("{}", f64::from(*percent) / 100.0))
+        .collect();
+    let percentiles: Vec<_> = percentiles.iter().map(String::as_str).collect();
+    let (histogram, _) = HistogramSettings::parse(&aggregates, &percentiles);
+    let suffixes: Vec<_> = histogram
+        .suffixes()
+        .map(|suffix| suffix.text.trim_start_matches('.').to_owned())
+        .collect();
+    MergeSettings {
+        series_blocklist: blocklist(config).of_histogram_series(&suffixes),
+        histogram: Arc::new(histogram),
+        counter_expiry_s: aggregation.expiry.as_secs(),
+        context_expiry_s: aggregation.context_expiry.as_secs(),
+        global_tags: enricher.extra_tags().to_vec(),
+        origin: Origin::DOGSTATSD,
+    }
+}
+
+fn aggregate_name(aggregate: &types::Aggregate) -> &'static str {
+    match aggregate {
+        types::Aggregate::Max => "max",
+        types::Aggregate::Min => "min",
+        types::Aggregate::Median => "median",
+        types::Aggregate::Avg => "avg",
+        types::Aggregate::Sum => "sum",
+        types::Aggregate::Count => "count",
+    }
+}
+
+/// How payloads are made.
+pub(crate) fn shipper(config: &Config) -> ShipperSettings {
+    let serializer = &config.serializer;
+    let series = match (serializer.use_v2_series, serializer.use_v3_series) {
+        (false, _) => SeriesFormat::V1,
+        (true, types::UseV3::Always) => SeriesFormat::V3,
+        (true, types::UseV3::Never | types::UseV3::DatadogOnly) => SeriesFormat::V2,
+    };
+    let compression = match serializer.compressor {
+        Compressor::Zstd => Compression::Zstd { level: serializer.zstd_level },
+        Compressor::Zlib => Compression::Zlib,
+        Compressor::Gzip => Compression::Gzip,
+        Compressor::None => Compression::None,
+    };
+    ShipperSettings {
+        series,
+        payloads: PayloadSettings {
+            compression,
+            series: PayloadLimits {
+                compressed_bytes_max: serializer.max_series_payload_bytes,
+                uncompressed_bytes_max: serializer.max_series_uncompressed_payload_bytes,
+                points_max: serializer.max_series_points as u64,
+            },
+            other: PayloadLimits {
+                compressed_bytes_max: serializer.max_payload_bytes,
+                uncompressed_bytes_max: serializer.max_uncompressed_payload_bytes,
+                ..PayloadLimits::OTHER
+            },
+        },
+        hostname: hostname(config).to_owned(),
+    }
+}

@@ -1,0 +1,225 @@
+//! The main thread: signals, the wrapped process, the stop and its one deadline.
+//!
+//! ```text
+//!  step     waits for                                   at the latest
+//!  linger   silence (sidecar only)                      deadline − reserve
+//!  seal     the receivers' threads to end               deadline − reserve
+//!  drain    every worker's epoch to reach the seal      deadline − reserve
+//!  deliver  the shipper's thread to end                 deadline
+//! ```
+//!
+//! The reserve is what flush and delivery are sure to get, so that a sick worker never keeps the
+//! healthy ones from flushing. Every wait ends early when its condition holds, and goes on looking
+//! after signals and processes.
+
+use crate::child::Child;
+use crate::config::Config;
+use crate::receipt::{Ending, Stop};
+use crate::signals::{Reach, Signals};
+use crate::wiring::{Ledgers, Pipeline};
+use lastdrop_engine::stop::Patience;
+use lastdrop_transport::{receive, shipper};
+use mio::{Events, Poll, Token};
+use signal_hook::consts::{SIGCHLD, SIGUSR1};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::{error, info};
+
+/// Token of the signals among the events.
+const SIGNALS: Token = Token(0);
+/// Token of the bell that threads ring when they end.
+const BELL: Token = Token(1);
+
+/// What flush and delivery are sure to get of the stop's time.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// Time beyond the deadline that the shipper gets to count what is left.
+const GRACE: Duration = Duration::from_millis(400);
+
+/// How often silence is looked for while lingering: nothing wakes us for an arrival.
+const LINGER_STEP: Duration = Duration::from_millis(50);
+
+/// The main thread's loop.
+pub(crate) struct Supervisor {
+    poll: Poll,
+    events: Events,
+    signals: Signals,
+    bell: Arc<mio::Waker>,
+    child: Option<Child>,
+    /// Exit status of the wrapped process, once it has ended.
+    child_ended: Option<u8>,
+    /// Signals that ask for the stop, so far; sidecar only.
+    stop_signals: u32,
+    /// Flushes asked for, so far.
+    flushes: u64,
+}
+
+impl Supervisor {
+    /// A loop that looks after the given signals.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel reports.
+    pub(crate) fn new(signals: Signals) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let bell = Arc::new(mio::Waker::new(poll.registry(), BELL)?);
+        signals.register(poll.registry(), SIGNALS)?;
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(8),
+            signals,
+            bell,
+            child: None,
+            child_ended: None,
+            stop_signals: 0,
+            flushes: 0,
+        })
+    }
+
+    /// What threads ring when they end.
+    pub(crate) fn bell(&self) -> &Arc<mio::Waker> {
+        &self.bell
+    }
+
+    /// Looks after a wrapped process from now on.
+    pub(crate) fn adopt(&mut self, child: Child) {
+        self.child = Some(child);
+    }
+
+    /// Exit status of the wrapped process, once it has ended.
+    pub(crate) fn child_ended(&self) -> Option<u8> {
+        self.child_ended
+    }
+
+    /// Runs until it is time to stop: the wrapped process has ended, or a signal says so.
+    pub(crate) fn run(&mut self, pipeline: Option<&mut Pipeline>) {
+        let mut pipeline = pipeline;
+        let mut flushed = 0;
+        while self.child_ended.is_none() && self.stop_signals == 0 {
+            self.wait(None);
+            if self.flushes > flushed
+                && let Some(pipeline) = pipeline.as_deref_mut()
+            {
+                flushed = self.flushes;
+                pipeline.command_receivers(receive::Command::Flush(flushed));
+            }
+        }
+    }
+
+    /// The stop, from the seal to the last delivery.
+    pub(crate) fn stop(&mut self, pipeline: Pipeline, config: &Config) -> Stop {
+        let began = Instant::now();
+        let signals_before = self.stop_signals;
+        let deadline = began + config.process.stop_timeout;
+        let reserved = deadline - RESERVE.min(config.process.stop_timeout / 2);
+        let stop = |ledgers, ending| Stop { ledgers, ending, took: began.elapsed() };
+
+        let Pipeline { running, mut receivers, workers, mut shipper, ledgers } = pipeline;
+        if self.child.is_none() {
+            self.linger(&ledgers, config.process.linger, reserved);
+        }
+        info!("sealing");
+        for receiver in &mut receivers {
+            receiver.command(receive::Command::Seal);
+        }
+        let interrupted = |supervisor: &Self| supervisor.stop_signals > signals_before;
+        self.wait_until(reserved, |this| {
+            interrupted(this) || receivers.iter().all(|r| r.thread.is_finished())
+        });
+        if interrupted(self) {
+            return stop(ledgers, Ending::CutShort { stage: "seal" });
+        }
+        let seals = receivers
+            .into_iter()
+            .filter(|receiver| receiver.thread.is_finished())
+            .filter_map(|receiver| receiver.thread.join().ok())
+            .flatten()
+            .collect();
+        let mut sealed = Some(running.seal(seals));
+        let mut drained = None;
+        self.wait_until(reserved, |this| {
+            let patience =
+                if Instant::now() < reserved { Patience::Left } else { Patience::Spent };
+            match sealed.take().map(|sealed| sealed.drained(patience)) {
+                Some(Ok(proof)) => drained = Some(proof),
+                Some(Err(waiting)) => sealed = Some(waiting),
+                None => {}
+            }
+            drained.is_some() || interrupted(this)
+        });
+        // Out of time: what is not applied now is short.
+        let drained =
+            drained.or_else(|| sealed.and_then(|sealed| sealed.drained(Patience::Spent).ok()));
+        let Some(drained) = drained.filter(|_| !interrupted(self)) else {
+            return stop(ledgers, Ending::CutShort { stage: "drain" });
+        };
+        info!(lanes = ?drained.lanes(), "drained");
+        drop(workers);
+        shipper.command(shipper::Command::Finish { drained, deadline });
+        self.wait_until(deadline + GRACE, |this| {
+            interrupted(this) || shipper.thread.is_finished()
+        });
+        if !shipper.thread.is_finished() {
+            return stop(ledgers, Ending::CutShort { stage: "deliver" });
+        }
+        match shipper.thread.join() {
+            Ok(shipped) => stop(ledgers, Ending::Shipped(shipped)),
+            Err(_) => {
+                error!("the shipper's thread has panicked: what it held is lost");
+                stop(ledgers, Ending::CutShort { stage: "ship" })
+            }
+        }
+    }
+
+    /// Keeps receiving until the sockets were silent for `silence`: where all containers are
+    /// signalled together, the application's last words come after our signal.
+    fn linger(&mut self, ledgers: &Ledgers, silence: Duration, until: Instant) {
+        let signals_before = self.stop_signals;
+        let mut received = ledgers.datagrams_received();
+        let mut quiet_since = Instant::now();
+        while Instant::now() < until && self.stop_signals == signals_before {
+            let now_received = ledgers.datagrams_received();
+            if now_received != received {
+                (received, quiet_since) = (now_received, Instant::now());
+            }
+            if quiet_since.elapsed() >= silence {
+                return;
+            }
+            self.wait(Some(LINGER_STEP));
+        }
+    }
+
+    /// Waits until the condition holds or it is `until`.
+    fn wait_until(&mut self, until: Instant, mut holds: impl FnMut(&Self) -> bool) {
+        while !holds(self) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            self.wait(Some(left));
+        }
+    }
+
+    /// Waits for something to happen, at most for `timeout`, and looks after signals and processes.
+    fn wait(&mut self, timeout: Option<Duration>) {
+        if self.poll.poll(&mut self.events, timeout).is_err() {
+            // Interrupted: look, and wait again.
+            self.events.clear();
+        }
+        for signal in self.signals.pending() {
+            match (&mut self.child, signal.number) {
+                (Some(_), SIGCHLD) => {}
+                // A terminal has sent it to the whole group, the process included.
+                (Some(_), _) if signal.reach == Reach::Group => {}
+                (Some(child), number) => child.signal(number),
+                (None, SIGUSR1) => self.flushes += 1,
+                (None, SIGCHLD) => {}
+                (None, _) => self.stop_signals += 1,
+            }
+        }
+        if let Some(child) = &mut self.child {
+            self.child_ended = child.reap();
+        }
+    }
+}
