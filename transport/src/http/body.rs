@@ -194,7 +194,8 @@ impl ChunkReader {
     }
 }
 
-/// Reads 1 to 16 hex digits, spaces or tabs, then nothing or `;` and an extension, which is ignored.
+/// Reads 1 to 16 hex digits, spaces or tabs, then nothing or `;` and an extension, which is
+/// ignored.
 fn parse_size_line(line: &[u8]) -> Result<u64, ResponseError> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (Some((digits, rest)), 1..=16) = (line.split_at_checked(digits), digits) else {

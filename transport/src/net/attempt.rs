@@ -26,7 +26,7 @@ use super::resolve::{Addresses, Lookup};
 use super::stream::{Handshake, Stream};
 use super::target::{Host, Target};
 use crate::http::{
-    Authority, BodySink, CloseReason, Method, Request, Response, Via, write_connect,
+    Authority, BodySink, CloseReason, Purpose, Request, Response, Via, write_connect,
 };
 use crate::limits::{CONNECT_TIME_MAX, IDLE_TIME_MAX, REQUEST_TIME_MAX, TLS_HANDSHAKE_TIME_MAX};
 
@@ -333,7 +333,8 @@ impl Attempt {
                 };
                 Outcome::Answered(answer, stream)
             }
-            // A server may close an idle connection at any time; it read nothing of the request then.
+            // A server may close an idle connection at any time; it read nothing of the request
+            // then.
             Err(_)
                 if self.connection == ConnectionUse::Reused
                     && exchange.answered() == Answered::Nothing =>
@@ -349,7 +350,7 @@ impl Attempt {
 fn tunneling(plan: &Plan, proxy: &ProxyUrl, inside: &Arc<ClientConfig>, stream: Stream) -> Step {
     let mut head = Vec::new();
     write_connect(&tunnel_end(&plan.target), proxy.authorization(), &mut head);
-    let exchange = Exchange::new(&stream, Method::Connect, head, Bytes::new());
+    let exchange = Exchange::new(&stream, Purpose::Tunnel, head, Bytes::new());
     Step::Tunneling(Tunnel { stream, exchange, inside: Arc::clone(inside) })
 }
 
@@ -360,7 +361,8 @@ fn tunnel_end(target: &Target) -> Authority {
         Host::Name(name) => format!("{name}:{port}"),
         Host::Address(address) => std::net::SocketAddr::new(*address, port).to_string(),
     };
-    // A name and a port of a target are an authority; should they ever not be, the URL's own will do.
+    // A name and a port of a target are an authority; should they ever not be, the URL's own will
+    // do.
     Authority::new(&text).unwrap_or_else(|_| target.authority().clone())
 }
 
@@ -380,10 +382,9 @@ fn exchanging(job: &Job, plan: &Plan, stream: Stream) -> Step {
         Way::Forwarded(proxy) => Via::Proxy { authorization: proxy.authorization() },
         Way::Plain | Way::Secure(_) | Way::Tunneled(..) => Via::Direct,
     };
-    let Request { method, body, .. } = &job.request;
     let mut head = Vec::new();
     job.request.write_head(plan.target.authority(), plan.target.prefix(), via, &mut head);
-    let exchange = Exchange::new(&stream, *method, head, body.clone());
+    let exchange = Exchange::new(&stream, Purpose::Exchange, head, job.request.body.clone());
     Step::Exchanging(stream, exchange)
 }
 

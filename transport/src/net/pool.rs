@@ -1,5 +1,5 @@
-//! The connections to one endpoint: opened on demand, kept for the next request, one request at a time
-//! on each.
+//! The connections to one endpoint: opened on demand, kept for the next request, one request at a
+//! time on each.
 //!
 //! The pool owns no loop and no clock. Its caller polls mio and calls, in this order:
 //!
@@ -9,7 +9,8 @@
 //! 3. [`poll_done`](Pool::poll_done) until it is empty, and [`send`](Pool::send) whenever there is
 //!    something to send.
 //!
-//! Every request that was sent comes back exactly once from `poll_done`, with an answer or a failure.
+//! Every request that was sent comes back exactly once from `poll_done`, with an answer or a
+//! failure.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -125,8 +126,8 @@ impl Pool {
         busy.saturating_add(self.waiting.len())
     }
 
-    /// Sends a request on an idle connection, else on a new one, else once there is one. It comes back
-    /// from [`poll_done`](Self::poll_done) under `id`.
+    /// Sends a request on an idle connection, else on a new one, else once there is one. It comes
+    /// back from [`poll_done`](Self::poll_done) under `id`.
     pub fn send(&mut self, id: u64, request: Request, now: Instant) {
         if self.waiting.len() >= POOL_WAITING_MAX {
             self.done.push_back((id, Err(Failure::NotSent(NotSent::TooManyWaiting))));
@@ -186,8 +187,8 @@ impl Pool {
         self.done.pop_front()
     }
 
-    /// Ends every request that is unfinished at `deadline`, whatever its own time says: what was sent,
-    /// even in part, has an unknown outcome then, and the rest is as unsent as before.
+    /// Ends every request that is unfinished at `deadline`, whatever its own time says: what was
+    /// sent, even in part, has an unknown outcome then, and the rest is as unsent as before.
     pub fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
     }

@@ -27,8 +27,8 @@ pub enum ProxyUrlError {
 }
 
 impl ProxyUrl {
-    /// Takes `http://[user[:password]@]host[:port]`; the scheme may be missing, the port is 80 then as
-    /// with it. User and password may be percent-encoded.
+    /// Takes `http://[user[:password]@]host[:port]`; the scheme may be missing, the port is 80 then
+    /// as with it. User and password may be percent-encoded.
     ///
     /// # Errors
     /// Which part is wrong.
@@ -130,8 +130,8 @@ pub enum NoProxyMatching {
     /// An entry is the URL's host as written there, with the port where one is written.
     #[default]
     Exact,
-    /// An entry is a domain with all below it, `.domain` for those below it only, an address, a CIDR
-    /// block, each of them with or without a port, or `*`; this machine is never proxied.
+    /// An entry is a domain with all below it, `.domain` for those below it only, an address, a
+    /// CIDR block, each of them with or without a port, or `*`; this machine is never proxied.
     Suffix,
 }
 
@@ -173,8 +173,8 @@ fn entry_covers(entry: &str, target: &Target) -> bool {
     if let Host::Address(address) = target.host()
         && let Some((network, bits)) = entry.split_once('/')
     {
-        let (network, bits) = (network.parse(), bits.parse());
-        return matches!((network, bits), (Ok(network), Ok(bits)) if in_block(*address, network, bits));
+        let block = network.parse().ok().zip(bits.parse().ok());
+        return block.is_some_and(|(network, bits)| in_block(*address, network, bits));
     }
     let (host, port) = split_port(entry);
     if port.is_some_and(|port| port != target.port()) {

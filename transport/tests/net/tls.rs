@@ -88,10 +88,13 @@ pub(crate) fn server_config(
         .unwrap()
 }
 
+/// What a script inside TLS talks to.
+type TlsStream = StreamOwned<ServerConnection, TcpStream>;
+
 /// Starts a server that runs `script` inside TLS.
 pub(crate) fn tls_server(
     config: ServerConfig,
-    script: impl Fn(usize, StreamOwned<ServerConnection, TcpStream>, &Reports) + Send + Sync + 'static,
+    script: impl Fn(usize, TlsStream, &Reports) + Send + Sync + 'static,
 ) -> Server {
     let config = Arc::new(config);
     Server::start(move |number, stream, reports| {
