@@ -6,8 +6,9 @@
 //! 1. [`handle_event`](Pool::handle_event) for each event with a token of the pool's,
 //!    [`handle_wake`](Pool::handle_wake) after the waker's event,
 //! 2. [`handle_timeout`](Pool::handle_timeout) when [`next_timeout`](Pool::next_timeout) has come,
-//! 3. [`poll_done`](Pool::poll_done) until it is empty, and [`send`](Pool::send) whenever there is
-//!    something to send.
+//! 3. [`send`](Pool::send) whenever there is something to send,
+//! 4. [`poll_done`](Pool::poll_done) until it is empty, before it sleeps again: each call above may
+//!    have finished a request, `send` among them.
 //!
 //! Every request that was sent comes back exactly once from `poll_done`, with an answer or a
 //! failure.
@@ -156,6 +157,7 @@ impl Pool {
     /// Ends what is late, goes on with what was put off, and closes what was unused for too long.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.hungry_since = None;
+        self.handle_wake(now);
         let deadline_passed = self.deadline.is_some_and(|deadline| now >= deadline);
         for slot in 0..self.slots.len() {
             // What came in time counts, even if the loop looks at it late.
