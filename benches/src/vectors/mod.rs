@@ -1,3 +1,3 @@
 //! Runs vectors of the transport's parts: a line of input each, a line of output each.
 
-pub mod http;
+pub(crate) mod http;
