@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use lastdrop_transport::http::{
-    BodySink, Framing, Method, ResponseError, ResponseLimits, ResponseReader,
+    BodySink, Framing, Purpose, ResponseError, ResponseLimits, ResponseReader,
 };
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ const RANDOM_SPLITS: usize = 1000;
 
 struct Vector {
     id: String,
-    method: Method,
+    purpose: Purpose,
     /// All chunks joined: how they are cut must not matter.
     bytes: Vec<u8>,
     chunks: Vec<Vec<u8>>,
@@ -86,10 +86,171 @@ fn an_ended_stream_always_decides() {
     }
 }
 
+/// The places between and beside the recorded answers: limits to the byte, lists, folds, classes
+/// that could be mistaken for each other. As with those, no cut in two changes an outcome.
+#[test]
+fn rules_hold_at_their_edges() {
+    const OK: &str = "HTTP/1.1 200 OK\r\n";
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let limits = r#"{"max_head": 60, "max_headers": 2, "max_chunk_line": 8, "max_interim": 1}"#;
+    let zeros = "0".repeat(40);
+    let rows: &[(&str, &str, String, &str)] = &[
+        // Lengths.
+        ("POST", "{}", format!("{OK}Content-Length: {zeros}1\r\n\r\nx"), "200 length 1 keep 0"),
+        ("POST", "{}", format!("{OK}Content-Length: 1,\r\n\r\nx"), "bad_content_length"),
+        ("POST", "{}", format!("{OK}Content-Length:\r\n\r\n"), "bad_content_length"),
+        ("POST", "{}", format!("{OK}Content-Length: 1, 2, x\r\n\r\n"), "bad_content_length"),
+        ("POST", "{}", format!("{OK}Content-Length: 1,\r\n 1\r\n\r\nx"), "200 length 1 keep 0"),
+        ("POST", "{}", format!("{OK}Content-Length: 1\r\n 1\r\n\r\nx"), "bad_content_length"),
+        (
+            "POST",
+            "{}",
+            format!("{OK}Content-Length: 9223372036854775807\r\n\r\n"),
+            "body_too_large",
+        ),
+        (
+            "POST",
+            "{}",
+            format!("{OK}Content-Length: 9223372036854775808\r\n\r\n"),
+            "bad_content_length",
+        ),
+        // Codings.
+        (
+            "POST",
+            "{}",
+            format!("{OK}Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+            "200 chunked 0 keep 0",
+        ),
+        (
+            "POST",
+            "{}",
+            "HTTP/1.0 200 OK\nConnection: keep-alive\nTransfer-Encoding: chunked\n\n0\r\n\r\n"
+                .into(),
+            "200 chunked 0 close 0",
+        ),
+        (
+            "POST",
+            "{}",
+            format!("{OK}Transfer-Encoding: chunked;q=1\r\n\r\n"),
+            "unsupported_transfer_encoding",
+        ),
+        (
+            "POST",
+            "{}",
+            format!("{OK}Transfer-Encoding: x\r\nContent-Length: x\r\n\r\n"),
+            "unsupported_transfer_encoding",
+        ),
+        // Status lines.
+        ("POST", "{}", "HTTP/0.9 200 OK\r\n\r\n".into(), "bad_version"),
+        ("POST", "{}", "HTTP/2.0 20 OK\r\n\r\n".into(), "bad_status_line"),
+        ("POST", "{}", "HTTP/11.1 200 OK\r\n\r\n".into(), "bad_status_line"),
+        ("POST", "{}", "HTTP/1.1  200 OK\r\n\r\n".into(), "bad_status_line"),
+        ("POST", "{}", "HTTP/1.1 200\tOK\r\n\r\n".into(), "bad_status_line"),
+        ("POST", "{}", "HTTP/1.1 200 O\rK\r\n\r\n".into(), "bad_status_line"),
+        ("POST", "{}", "HTTP/1.1 204 a\tb\r\n\r\n".into(), "204 none 0 keep 0"),
+        ("POST", "{}", "\r\nHTTP/1.1 204 OK\r\n\r\n".into(), "bad_status_line"),
+        // Fields.
+        ("POST", "{}", "HTTP/1.1 204 OK\r\nX: \x7f\r\n\r\n".into(), "bad_header"),
+        ("POST", "{}", "HTTP/1.1 204 OK\r\nX: y\r\r\n\r\n".into(), "bad_header"),
+        ("POST", "{}", "HTTP/1.1 204 OK\r\nX: y\r\n\t\x01\r\n\r\n".into(), "bad_header"),
+        ("POST", "{}", "HTTP/1.1 204 OK\r\nno colon\r\n\r\n".into(), "bad_header"),
+        (
+            "POST",
+            "{}",
+            "HTTP/1.1 204 OK\r\nConnection:\r\n close\r\n\r\n".into(),
+            "204 none 0 close 0",
+        ),
+        // No body, whatever the fields say.
+        (
+            "POST",
+            "{}",
+            "HTTP/1.1 304 OK\r\nTransfer-Encoding: x\r\n\r\n".into(),
+            "304 none 0 keep 0",
+        ),
+        ("POST", "{}", "HTTP/1.1 204 OK\r\nContent-Length: x\r\n\r\n".into(), "204 none 0 keep 0"),
+        ("CONNECT", "{}", "HTTP/1.1 204 OK\r\n\r\nab".into(), "204 tunnel 0 none 2"),
+        ("CONNECT", "{}", "HTTP/1.1 101 Switch\r\n\r\n".into(), "unexpected_upgrade"),
+        // Limits to the byte: a head of 60 bytes, and of 61.
+        (
+            "POST",
+            limits,
+            format!("HTTP/1.1 204 OK\r\nX: {}\r\n\r\n", "y".repeat(36)),
+            "204 none 0 keep 0",
+        ),
+        (
+            "POST",
+            limits,
+            format!("HTTP/1.1 204 OK\r\nX: {}\r\n\r\n", "y".repeat(37)),
+            "head_too_large",
+        ),
+        ("POST", limits, format!("HTTP/1.1 204 OK\r\nX: {}", "y".repeat(42)), "head_too_large"),
+        ("POST", limits, "HTTP/1.1 204 OK\nX: y\n z\n\n".into(), "204 none 0 keep 0"),
+        ("POST", limits, "HTTP/1.1 204 OK\nX: y\n z\n z\n\n".into(), "too_many_headers"),
+        // Each interim head has the budget anew.
+        (
+            "POST",
+            limits,
+            format!("HTTP/1.1 100 OK\nX: {}\n\nHTTP/1.1 204 OK\nX: y\nY: y\n\n", "y".repeat(36)),
+            "204 none 0 keep 0",
+        ),
+        ("POST", limits, "HTTP/1.1 100 A\n\nHTTP/1.1 100 A\n\n".into(), "too_many_interim"),
+        // Chunk lines of 8 bytes, and of 9.
+        ("POST", limits, format!("{CHUNKED}1;234567\r\nx\r\n0\r\n\r\n"), "200 chunked 1 keep 0"),
+        ("POST", limits, format!("{CHUNKED}1;2345678\r\nx\r\n0\r\n\r\n"), "bad_chunk"),
+        ("POST", limits, format!("{CHUNKED}1;2345678"), "bad_chunk"),
+        ("POST", "{}", format!("{CHUNKED}1;a\rb\r\nx\r\n0\r\n\r\n"), "bad_chunk"),
+        ("POST", "{}", format!("{CHUNKED}1 x\r\nx\r\n0\r\n\r\n"), "bad_chunk"),
+        ("POST", "{}", format!("{CHUNKED}1\r\nx\r\r\n0\r\n\r\n"), "bad_chunk"),
+        (
+            "POST",
+            "{}",
+            format!("{CHUNKED}0000000000000001\r\nx\r\n0\r\n\r\n"),
+            "200 chunked 1 keep 0",
+        ),
+        // Trailers.
+        ("POST", "{}", format!("{CHUNKED}0;last\r\nX: y\n z\n\n"), "200 chunked 0 keep 0"),
+        ("POST", "{}", format!("{CHUNKED}0\r\n z: y\r\n\r\n"), "bad_trailer"),
+        ("POST", "{}", format!("{CHUNKED}0\r\nX: \0\r\n\r\n"), "bad_trailer"),
+        ("POST", limits, format!("{CHUNKED}0\r\nX: y\r\nX: y\r\n\r\n"), "200 chunked 0 keep 0"),
+        ("POST", limits, format!("{CHUNKED}0\r\nX: y\r\nX: y\r\nX: y\r\n\r\n"), "too_many_headers"),
+        ("POST", "{}", format!("{CHUNKED}0\r\nConnection: close\r\n\r\n"), "200 chunked 0 keep 0"),
+    ];
+    for (method, limits, bytes, expect) in rows {
+        let line =
+            json!({"id": bytes, "method": method, "chunks": [hex(bytes.as_bytes())], "eof": false});
+        let mut line: Value = line;
+        line["limits"] = serde_json::from_str(limits).unwrap();
+        let vector = vector(&line.to_string());
+        for at in 0..=bytes.len() {
+            let (left, right) = vector.bytes.split_at(at);
+            assert_eq!(
+                in_short(&outcome(&vector, [left, right])),
+                *expect,
+                "{bytes:?} cut at {at}"
+            );
+        }
+    }
+}
+
+/// Status, framing, bytes of the body, what becomes of the connection, leftover; or the class.
+fn in_short(outcome: &Value) -> String {
+    if outcome["outcome"] != "response" {
+        return outcome["error"].as_str().unwrap_or("need_more").to_owned();
+    }
+    let connection = match outcome.get("keep_alive").and_then(Value::as_bool) {
+        Some(true) => "keep",
+        Some(false) => "close",
+        None => "none",
+    };
+    let body_bytes = outcome["body_hex"].as_str().unwrap().len() / 2;
+    let framing = outcome["framing"].as_str().unwrap();
+    format!("{} {framing} {body_bytes} {connection} {}", outcome["status"], outcome["leftover"])
+}
+
 /// Only so much of a body is kept as was asked for; all of it is counted.
 #[test]
 fn a_sink_keeps_a_prefix_and_counts_the_rest() {
-    let mut reader = ResponseReader::new(Method::Post, ResponseLimits::default());
+    let mut reader = ResponseReader::new(Purpose::Exchange, ResponseLimits::default());
     let mut body = BodySink::keeping(4);
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789";
     for byte in answer {
@@ -101,7 +262,7 @@ fn a_sink_keeps_a_prefix_and_counts_the_rest() {
 /// A failed reader stays failed, whatever comes.
 #[test]
 fn an_error_is_final() {
-    let mut reader = ResponseReader::new(Method::Post, ResponseLimits::default());
+    let mut reader = ResponseReader::new(Purpose::Exchange, ResponseLimits::default());
     let mut body = BodySink::default();
     let error = Err(ResponseError::BadStatusLine);
     assert_eq!(reader.read(b"nonsense\n", &mut body), error);
@@ -111,7 +272,7 @@ fn an_error_is_final() {
 
 /// Feeds the pieces and describes what came out in the words of the vectors.
 fn outcome<'a>(vector: &Vector, pieces: impl IntoIterator<Item = &'a [u8]>) -> Value {
-    let mut reader = ResponseReader::new(vector.method, vector.limits);
+    let mut reader = ResponseReader::new(vector.purpose, vector.limits);
     let mut body = BodySink::keeping(usize::MAX);
     for piece in pieces {
         if let Err(error) = reader.read(piece, &mut body) {
@@ -151,10 +312,9 @@ fn vector(line: &str) -> Vector {
     let chunks: Vec<Vec<u8>> = chunks.iter().map(|hex| unhex(hex.as_str().unwrap())).collect();
     Vector {
         id: line["id"].as_str().unwrap().to_owned(),
-        method: match line["method"].as_str().unwrap() {
-            "GET" => Method::Get,
-            "POST" => Method::Post,
-            "CONNECT" => Method::Connect,
+        purpose: match line["method"].as_str().unwrap() {
+            "GET" | "POST" => Purpose::Exchange,
+            "CONNECT" => Purpose::Tunnel,
             other => panic!("{other}"),
         },
         bytes: chunks.concat(),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, Write};
 
 use lastdrop_transport::http::{
-    BodySink, Framing, Method, ResponseError, ResponseLimits, ResponseReader,
+    BodySink, Framing, Purpose, ResponseError, ResponseLimits, ResponseReader,
 };
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Errors
 /// Only those of reading and writing.
-pub fn run(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
+pub(crate) fn run(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     // Bytes, not text: a line that is not UTF-8 is a bad line, not the end of the run.
     for line in input.split(b'\n') {
         let line = line?;
@@ -33,7 +33,7 @@ pub fn run(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
 #[derive(Deserialize)]
 struct Vector {
     id: String,
-    method: VectorMethod,
+    method: Method,
     /// Fed in this order.
     chunks: Vec<Hex>,
     /// Whether the stream ends after them.
@@ -44,7 +44,7 @@ struct Vector {
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-enum VectorMethod {
+enum Method {
     Get,
     Post,
     Connect,
@@ -93,12 +93,11 @@ enum Outcome {
 
 impl Vector {
     fn run(self) -> Line {
-        let method = match self.method {
-            VectorMethod::Get => Method::Get,
-            VectorMethod::Post => Method::Post,
-            VectorMethod::Connect => Method::Connect,
+        let purpose = match self.method {
+            Method::Get | Method::Post => Purpose::Exchange,
+            Method::Connect => Purpose::Tunnel,
         };
-        let mut reader = ResponseReader::new(method, self.limits.resolve());
+        let mut reader = ResponseReader::new(purpose, self.limits.resolve());
         let mut body = BodySink::keeping(usize::MAX);
         let expect = match self.feed(&mut reader, &mut body) {
             Err(error) => Outcome::Error { error: error.class() },

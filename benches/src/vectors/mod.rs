@@ -3,3 +3,4 @@
 pub mod ddsketch;
 pub mod http;
 pub mod payloads;
+pub(crate) mod http;

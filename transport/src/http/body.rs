@@ -1,11 +1,14 @@
 //! The body of an answer: how many of the bytes given belong to it, and where they go.
 
+use std::fmt;
+
 use super::error::ResponseError;
 use super::head::{Fields, Lines};
 use super::response::ResponseLimits;
 
-/// Where an answer's body goes: a prefix is kept, the rest is counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Where an answer's body goes: a prefix is kept, the rest is counted. `Debug` shows no content: a
+/// server may repeat the key that it was sent.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct BodySink {
     kept: Vec<u8>,
     /// Invariant: `kept.len() <= kept_bytes_max`.
@@ -36,6 +39,13 @@ impl BodySink {
         self.bytes = self.bytes.saturating_add(data.len() as u64);
         let room = self.kept_bytes_max.saturating_sub(self.kept.len());
         self.kept.extend(data.iter().take(room));
+    }
+}
+
+impl fmt::Debug for BodySink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept_bytes = self.kept.len();
+        write!(f, "BodySink {{ bytes: {}, kept_bytes: {kept_bytes} }}", self.bytes)
     }
 }
 
@@ -194,7 +204,8 @@ impl ChunkReader {
     }
 }
 
-/// Reads 1 to 16 hex digits, spaces or tabs, then nothing or `;` and an extension, which is ignored.
+/// Reads 1 to 16 hex digits, spaces or tabs, then nothing or `;` and an extension, which is
+/// ignored.
 fn parse_size_line(line: &[u8]) -> Result<u64, ResponseError> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (Some((digits, rest)), 1..=16) = (line.split_at_checked(digits), digits) else {

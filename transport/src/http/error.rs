@@ -1,9 +1,10 @@
-//! What can be wrong with a request before it is written or with an answer while it is read, and why
-//! a connection cannot be used again.
+//! What can be wrong with a request before it is written or with an answer while it is read, and
+//! why a connection cannot be used again.
 
 use std::fmt;
 
-/// What is wrong with an answer. The connection must be closed, and the request's outcome is unknown.
+/// What is wrong with an answer. The connection must be closed, and the request's outcome is
+/// unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseError {
     /// The stream ended before the first byte of an answer.

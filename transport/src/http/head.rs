@@ -92,8 +92,8 @@ impl StatusLine {
     }
 }
 
-/// The fields of one head, of which only three decide anything. The lines of a field are joined with
-/// a comma, which is what RFC 9110, 5.3 lets anyone on the way do.
+/// The fields of one head, of which only three decide anything. The lines of a field are joined
+/// with a comma, which is what RFC 9110, 5.3 lets anyone on the way do.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     pub(super) content_length: Option<Vec<u8>>,
@@ -181,8 +181,8 @@ impl Fields {
     }
 }
 
-/// Splits a field's value into the members of its list, without the space around them; empty members
-/// are kept.
+/// Splits a field's value into the members of its list, without the space around them; empty
+/// members are kept.
 pub(super) fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == b',').map(trim)
 }

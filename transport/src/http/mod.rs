@@ -16,8 +16,8 @@
 //!                         complete: status, framing, may the connection be used again?
 //! ```
 //!
-//! The rules are those of RFC 9112, read strictly where a proxy and we could disagree about where
-//! a message ends (lengths, chunk framing, bare CR), and leniently where nothing hangs on it (a bare
+//! The rules are those of RFC 9112, read strictly where a proxy and we could disagree about where a
+//! message ends (lengths, chunk framing, bare CR), and leniently where nothing hangs on it (a bare
 //! LF between field lines, folded values, HTTP/1.2). No general parser draws the line there, hence
 //! our own. The outcome depends on the bytes alone, never on how they were cut.
 
@@ -32,4 +32,4 @@ mod response;
 pub use body::BodySink;
 pub use error::{CloseReason, RequestError, ResponseError};
 pub use request::{Authority, Header, Method, Path, Request, Via, write_connect};
-pub use response::{Framing, Progress, Response, ResponseLimits, ResponseReader};
+pub use response::{Framing, Progress, Purpose, Response, ResponseLimits, ResponseReader};

@@ -1,5 +1,5 @@
-//! Writes a request's head; everything in it was validated when it was made, so that no value from a
-//! configuration can add a header or a second request.
+//! Writes a request's head; everything in it was validated when it was made, so that no value from
+//! a configuration can add a header or a second request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,15 +9,13 @@ use bytes::Bytes;
 use super::error::RequestError;
 use super::head::is_token;
 
-/// The methods that an agent needs.
+/// The methods that an agent needs; for CONNECT there is [`write_connect`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// The key check.
     Get,
     /// Every payload.
     Post,
-    /// A tunnel through a proxy.
-    Connect,
 }
 
 impl Method {
@@ -27,7 +25,6 @@ impl Method {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
-            Self::Connect => "CONNECT",
         }
     }
 }
@@ -47,8 +44,8 @@ enum Shown {
     Masked,
 }
 
-/// Headers that the writer sets itself, or that must not be sent: a body's end must have one author,
-/// and answers are read uncompressed and at once.
+/// Headers that the writer sets itself, or that must not be sent: a body's end must have one
+/// author, and answers are read uncompressed and at once.
 const RESERVED: [&str; 8] = [
     "accept-encoding",
     "connection",
@@ -112,8 +109,8 @@ impl fmt::Debug for Header {
     }
 }
 
-/// Path and query of a URL, percent-encoded where needed. Cheap to clone. `Debug` and `Display` show
-/// no query: the key check carries the key in it.
+/// Path and query of a URL, percent-encoded where needed. Cheap to clone. `Debug` and `Display`
+/// show no query: the key check carries the key in it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Path(Arc<str>);
 
@@ -132,7 +129,8 @@ impl Path {
         }
     }
 
-    /// Returns this path with `?name=value`, or `&name=value` where it has a query; any value will do.
+    /// Returns this path with `?name=value`, or `&name=value` where it has a query; any value will
+    /// do.
     #[must_use]
     pub fn with_query(&self, name: &'static str, value: &str) -> Self {
         let separator = if self.0.contains('?') { '&' } else { '?' };
@@ -181,8 +179,8 @@ impl Authority {
     /// Takes `host`, `host:port`, an IPv4 or a bracketed IPv6 address with or without port.
     ///
     /// # Errors
-    /// If it is empty or has a character that none of these has. Whether the host makes sense is for
-    /// the resolver to say.
+    /// If it is empty or has a character that none of these has. Whether the host makes sense is
+    /// for the resolver to say.
     pub fn new(text: &str) -> Result<Self, RequestError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte);
         match text.bytes().position(|byte| !allowed(byte)) {
@@ -220,7 +218,7 @@ pub enum Via<'a> {
 /// A request. Cheap to clone: headers and body are shared.
 #[derive(Clone)]
 pub struct Request {
-    /// `Get` or `Post`; for `Connect` there is [`write_connect`].
+    /// What is asked for.
     pub method: Method,
     /// Appended to the base URL's path.
     pub path: Path,
@@ -355,8 +353,8 @@ mod tests {
         assert_eq!(read_back(&out), expect);
     }
 
-    /// For all bytes at all places of a header value, path, query and host: refused, or read back as
-    /// one request with the same number of fields.
+    /// For all bytes at all places of a header value, path, query and host: refused, or read back
+    /// as one request with the same number of fields.
     #[test]
     fn no_byte_anywhere_adds_a_header_or_a_request() {
         for byte in 0..=0x7f_u8 {

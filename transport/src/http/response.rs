@@ -3,7 +3,6 @@
 use super::body::{BodyProgress, BodyReader, BodySink, ChunkReader};
 use super::error::{CloseReason, ResponseError};
 use super::head::{Fields, Lines, StatusLine, members};
-use super::request::Method;
 use crate::limits;
 
 /// Bounds of one answer.
@@ -31,6 +30,15 @@ impl Default for ResponseLimits {
             interim_max: limits::INTERIM_ANSWERS_MAX,
         }
     }
+}
+
+/// What the request was for: a tunnel's answer ends elsewhere than others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// GET or POST.
+    Exchange,
+    /// CONNECT.
+    Tunnel,
 }
 
 /// What says where an answer's body ends.
@@ -95,7 +103,7 @@ pub enum Progress {
 /// when the stream ends, then take the [`response`](Self::response).
 #[derive(Debug)]
 pub struct ResponseReader {
-    method: Method,
+    purpose: Purpose,
     limits: ResponseLimits,
     state: State,
     lines: Lines,
@@ -119,11 +127,11 @@ enum State {
 }
 
 impl ResponseReader {
-    /// Makes a reader for the answer to a request with `method`.
+    /// Makes a reader for one answer.
     #[must_use]
-    pub fn new(method: Method, limits: ResponseLimits) -> Self {
+    pub fn new(purpose: Purpose, limits: ResponseLimits) -> Self {
         Self {
-            method,
+            purpose,
             limits,
             state: State::StatusLine,
             lines: Lines::default(),
@@ -162,8 +170,8 @@ impl ResponseReader {
     /// Takes notice that the stream has ended.
     ///
     /// # Errors
-    /// `ClosedBeforeResponse`, `TruncatedHead` or `TruncatedBody` if the answer is not complete with
-    /// it, or the class that `read` failed with.
+    /// `ClosedBeforeResponse`, `TruncatedHead` or `TruncatedBody` if the answer is not complete
+    /// with it, or the class that `read` failed with.
     pub fn end(&mut self) -> Result<(), ResponseError> {
         let error = match &self.state {
             State::StatusLine if self.lines.is_untouched() && self.interim.is_empty() => {
@@ -244,7 +252,7 @@ impl ResponseReader {
             return Ok(State::StatusLine);
         }
         self.close = close_asked(minor, fields.connection.as_deref());
-        if self.method == Method::Connect && status < 300 {
+        if self.purpose == Purpose::Tunnel && status < 300 {
             self.framing = Framing::Tunnel;
             return Ok(State::Complete);
         }
@@ -259,7 +267,8 @@ impl ResponseReader {
     fn body(&mut self, minor: u8, fields: &Fields) -> Result<State, ResponseError> {
         if let Some(codings) = &fields.transfer_encoding {
             require_chunked_alone(codings)?;
-            // The length is not even looked at: chunks win, and the connection is not trusted again.
+            // The length is not even looked at: chunks win, and the connection is not trusted
+            // again.
             if fields.content_length.is_some() {
                 self.close = self.close.or(Some(CloseReason::LengthBesideChunked));
             } else if minor == 0 {

@@ -10,6 +10,7 @@
 //! Nothing of a request is written before the state Exchanging, which an https target reaches only
 //! with a verified certificate.
 
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ use super::resolve::{Addresses, Lookup};
 use super::stream::{Handshake, Stream};
 use super::target::{Host, Target};
 use crate::http::{
-    Authority, BodySink, CloseReason, Method, Request, Response, Via, write_connect,
+    Authority, BodySink, CloseReason, Purpose, Request, Response, Via, write_connect,
 };
 use crate::limits::{CONNECT_TIME_MAX, IDLE_TIME_MAX, REQUEST_TIME_MAX, TLS_HANDSHAKE_TIME_MAX};
 
@@ -140,6 +141,9 @@ struct Tunnel {
     inside: Arc<ClientConfig>,
 }
 
+/// The next step, or how the attempt stands if there is none for now.
+type Next = ControlFlow<Outcome, Step>;
+
 /// How an attempt stands.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -206,23 +210,23 @@ impl Attempt {
         loop {
             let step = std::mem::replace(&mut self.step, Step::Over);
             let next = match step {
-                Step::Resolving => Err(self.wait(step)),
+                Step::Resolving => Break(self.wait(step)),
                 Step::Dialing(dial) => self.dial(dial, plan, now),
                 Step::Tunneling(tunnel) => self.tunnel(tunnel, plan, buffer, now),
                 Step::Handshaking(stream) => self.handshake(stream, plan),
                 Step::Exchanging(stream, exchange) => {
                     return self.exchange(stream, exchange, buffer);
                 }
-                Step::Over => Err(Outcome::Waiting),
+                Step::Over => Break(Outcome::Waiting),
             };
             match next {
-                Ok(step) => self.step = step,
-                Err(outcome) => return outcome,
+                Continue(step) => self.step = step,
+                Break(outcome) => return outcome,
             }
         }
     }
 
-    /// Ends the attempt because a time is up, if it is; says what that means for the request.
+    /// Says what it means for the request that a time is up.
     pub(super) fn late(&self, late: Late) -> Failure {
         let phase = match &self.step {
             Step::Resolving => Phase::Resolving,
@@ -242,36 +246,30 @@ impl Attempt {
         Outcome::Waiting
     }
 
-    fn dial(&mut self, mut dial: Dial, plan: &Plan, now: Instant) -> Result<Step, Outcome> {
+    fn dial(&mut self, mut dial: Dial, plan: &Plan, now: Instant) -> Next {
         match dial.advance(&plan.registry, now) {
-            Dialed::Pending => Err(self.wait(Step::Dialing(dial))),
+            Dialed::Pending => Break(self.wait(Step::Dialing(dial))),
             Dialed::Connected(socket) => self.connected(socket, plan, now),
-            Dialed::Failed(why) => Err(Outcome::Failed(Failure::NotSent(NotSent::Connect(why)))),
+            Dialed::Failed(why) => Break(Outcome::Failed(Failure::NotSent(NotSent::Connect(why)))),
         }
     }
 
-    fn connected(&mut self, socket: TcpStream, plan: &Plan, now: Instant) -> Result<Step, Outcome> {
+    fn connected(&mut self, socket: TcpStream, plan: &Plan, now: Instant) -> Next {
         self.until = self.job.until;
         let stream = Stream::plain(socket);
         match &plan.way {
-            Way::Plain | Way::Forwarded(_) => Ok(exchanging(&self.job, plan, stream)),
+            Way::Plain | Way::Forwarded(_) => Continue(exchanging(&self.job, plan, stream)),
             Way::Secure(config) => self.secure(stream, config, plan, now),
-            Way::Tunneled(proxy, config) => Ok(tunneling(plan, proxy, config, stream)),
+            Way::Tunneled(proxy, config) => Continue(tunneling(plan, proxy, config, stream)),
         }
     }
 
-    fn tunnel(
-        &mut self,
-        mut tunnel: Tunnel,
-        plan: &Plan,
-        buffer: &mut [u8],
-        now: Instant,
-    ) -> Result<Step, Outcome> {
+    fn tunnel(&mut self, mut tunnel: Tunnel, plan: &Plan, buffer: &mut [u8], now: Instant) -> Next {
         let why = match tunnel.exchange.advance(&mut tunnel.stream, buffer) {
-            Ok(Turn::Blocked) => return Err(self.wait(Step::Tunneling(tunnel))),
+            Ok(Turn::Blocked) => return Break(self.wait(Step::Tunneling(tunnel))),
             Ok(Turn::Hungry) => {
                 self.step = Step::Tunneling(tunnel);
-                return Err(Outcome::Hungry);
+                return Break(Outcome::Hungry);
             }
             Ok(Turn::Answered(response)) => match refusal(&response) {
                 None => return self.secure(tunnel.stream, &tunnel.inside, plan, now),
@@ -279,7 +277,7 @@ impl Attempt {
             },
             Err(why) => ProxyFailure::Broken(why),
         };
-        Err(Outcome::Failed(Failure::NotSent(NotSent::Proxy(why))))
+        Break(Outcome::Failed(Failure::NotSent(NotSent::Proxy(why))))
     }
 
     /// Starts the TLS handshake.
@@ -289,23 +287,23 @@ impl Attempt {
         config: &Arc<ClientConfig>,
         plan: &Plan,
         now: Instant,
-    ) -> Result<Step, Outcome> {
+    ) -> Next {
         self.until = later(now, plan.timeouts.tls_handshake).min(self.job.until);
         match stream.with_session(config, plan.target.server_name()) {
-            Ok(stream) => Ok(Step::Handshaking(stream)),
-            Err(why) => Err(Outcome::Failed(Failure::NotSent(NotSent::Tls(why)))),
+            Ok(stream) => Continue(Step::Handshaking(stream)),
+            Err(why) => Break(Outcome::Failed(Failure::NotSent(NotSent::Tls(why)))),
         }
     }
 
-    fn handshake(&mut self, mut stream: Stream, plan: &Plan) -> Result<Step, Outcome> {
+    fn handshake(&mut self, mut stream: Stream, plan: &Plan) -> Next {
         match stream.handshake() {
-            Ok(Handshake::Pending) => Err(self.wait(Step::Handshaking(stream))),
+            Ok(Handshake::Pending) => Break(self.wait(Step::Handshaking(stream))),
             Ok(Handshake::Complete) => {
                 self.until = self.job.until;
-                Ok(exchanging(&self.job, plan, stream))
+                Continue(exchanging(&self.job, plan, stream))
             }
             // The stream is dropped here: the socket closes at once.
-            Err(why) => Err(Outcome::Failed(Failure::NotSent(NotSent::Tls(why)))),
+            Err(why) => Break(Outcome::Failed(Failure::NotSent(NotSent::Tls(why)))),
         }
     }
 
@@ -333,7 +331,8 @@ impl Attempt {
                 };
                 Outcome::Answered(answer, stream)
             }
-            // A server may close an idle connection at any time; it read nothing of the request then.
+            // A server may close an idle connection at any time; it read nothing of the request
+            // then.
             Err(_)
                 if self.connection == ConnectionUse::Reused
                     && exchange.answered() == Answered::Nothing =>
@@ -349,7 +348,7 @@ impl Attempt {
 fn tunneling(plan: &Plan, proxy: &ProxyUrl, inside: &Arc<ClientConfig>, stream: Stream) -> Step {
     let mut head = Vec::new();
     write_connect(&tunnel_end(&plan.target), proxy.authorization(), &mut head);
-    let exchange = Exchange::new(&stream, Method::Connect, head, Bytes::new());
+    let exchange = Exchange::new(&stream, Purpose::Tunnel, head, Bytes::new());
     Step::Tunneling(Tunnel { stream, exchange, inside: Arc::clone(inside) })
 }
 
@@ -360,7 +359,8 @@ fn tunnel_end(target: &Target) -> Authority {
         Host::Name(name) => format!("{name}:{port}"),
         Host::Address(address) => std::net::SocketAddr::new(*address, port).to_string(),
     };
-    // A name and a port of a target are an authority; should they ever not be, the URL's own will do.
+    // A name and a port of a target are an authority; should they ever not be, the URL's own will
+    // do.
     Authority::new(&text).unwrap_or_else(|_| target.authority().clone())
 }
 
@@ -380,10 +380,9 @@ fn exchanging(job: &Job, plan: &Plan, stream: Stream) -> Step {
         Way::Forwarded(proxy) => Via::Proxy { authorization: proxy.authorization() },
         Way::Plain | Way::Secure(_) | Way::Tunneled(..) => Via::Direct,
     };
-    let Request { method, body, .. } = &job.request;
     let mut head = Vec::new();
     job.request.write_head(plan.target.authority(), plan.target.prefix(), via, &mut head);
-    let exchange = Exchange::new(&stream, *method, head, body.clone());
+    let exchange = Exchange::new(&stream, Purpose::Exchange, head, job.request.body.clone());
     Step::Exchanging(stream, exchange)
 }
 

@@ -113,3 +113,122 @@ fn connected(stream: &TcpStream) -> io::Result<Connected> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+    use std::time::Duration;
+
+    use mio::{Events, Poll};
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    const CONNECT_TIME: Duration = Duration::from_secs(30);
+
+    /// Advances a dial as events come; the clock stands still.
+    fn settle(dial: &mut Dial, poll: &mut Poll, now: Instant) -> Dialed {
+        let mut events = Events::with_capacity(4);
+        loop {
+            match dial.advance(poll.registry(), now) {
+                Dialed::Pending => {
+                    poll.poll(&mut events, Some(Duration::from_secs(20))).unwrap();
+                    assert!(!events.is_empty(), "waited in vain: {dial:?}");
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    fn dial(addresses: &[SocketAddr], now: Instant) -> Dial {
+        Dial::new(Token(1), addresses.into(), now, now + CONNECT_TIME)
+    }
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// An address where nobody listens: bound, so that nobody else takes it, and never listening.
+    fn refusing() -> (Socket, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        (socket, address)
+    }
+
+    /// A listener whose queue is full: the kernel drops what else knocks.
+    fn silent() -> (Socket, Vec<std::net::TcpStream>, SocketAddr) {
+        let (socket, address) = refusing();
+        socket.listen(0).unwrap();
+        (socket, vec![std::net::TcpStream::connect(address).unwrap()], address)
+    }
+
+    #[test]
+    fn the_second_address_is_dialed_when_the_first_refuses() {
+        let now = Instant::now();
+        let mut poll = Poll::new().unwrap();
+        let ((_refusing, dead), (_listener, live)) = (refusing(), listener());
+        let mut dial = dial(&[dead, live], now);
+        let Dialed::Connected(stream) = settle(&mut dial, &mut poll, now) else {
+            panic!("{dial:?}")
+        };
+        assert_eq!(stream.peer_addr().unwrap(), live);
+    }
+
+    /// A silent address costs its share of the time, then the next has its turn.
+    #[test]
+    fn the_second_address_is_dialed_when_the_first_is_silent() {
+        let now = Instant::now();
+        let mut poll = Poll::new().unwrap();
+        let ((_full, _queued, dead), (_listener, live)) = (silent(), listener());
+        let mut dial = dial(&[dead, live], now);
+        assert!(matches!(dial.advance(poll.registry(), now), Dialed::Pending));
+        assert_eq!(dial.timeout(), now + CONNECT_TIME / 2);
+        let now = now + CONNECT_TIME / 2;
+        let Dialed::Connected(stream) = settle(&mut dial, &mut poll, now) else {
+            panic!("{dial:?}")
+        };
+        assert_eq!(stream.peer_addr().unwrap(), live);
+    }
+
+    #[test]
+    fn the_last_address_tells_the_failure() {
+        let now = Instant::now();
+        let mut poll = Poll::new().unwrap();
+        let ((_full, _queued, silent), (_refusing, refusing)) = (silent(), refusing());
+        let mut dial = dial(&[refusing, silent], now);
+        while dial.tried < 2 {
+            assert!(matches!(dial.advance(poll.registry(), now), Dialed::Pending));
+            if dial.tried < 2 {
+                poll.poll(&mut Events::with_capacity(4), Some(Duration::from_secs(20))).unwrap();
+            }
+        }
+        let expect = ConnectFailure { address: silent, kind: io::ErrorKind::TimedOut, tried: 2 };
+        let outcome = dial.advance(poll.registry(), now + CONNECT_TIME);
+        assert!(matches!(outcome, Dialed::Failed(failure) if failure == expect), "{outcome:?}");
+    }
+
+    #[test]
+    fn an_ipv6_address_is_dialed_too() {
+        // A container may have none.
+        let Ok(listener) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else { return };
+        let now = Instant::now();
+        let mut poll = Poll::new().unwrap();
+        let mut dial = dial(&[listener.local_addr().unwrap()], now);
+        assert!(matches!(settle(&mut dial, &mut poll, now), Dialed::Connected(_)));
+    }
+
+    /// With little time left an address has its two seconds, not an equal share.
+    #[test]
+    fn a_share_is_never_too_short_to_connect() {
+        let now = Instant::now();
+        let poll = Poll::new().unwrap();
+        let (_full, _queued, address) = silent();
+        let addresses: Addresses = vec![address; 16].into();
+        let mut dial = Dial::new(Token(1), addresses, now, now + Duration::from_secs(5));
+        assert!(matches!(dial.advance(poll.registry(), now), Dialed::Pending));
+        assert_eq!(dial.timeout(), now + CONNECT_TIME_MIN);
+    }
+}

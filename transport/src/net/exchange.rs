@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::failure::Broken;
 use super::stream::{ReadOutcome, Stream};
 use crate::http::{
-    BodySink, CloseReason, Method, Progress, Response, ResponseError, ResponseLimits,
+    BodySink, CloseReason, Progress, Purpose, Response, ResponseError, ResponseLimits,
     ResponseReader,
 };
 use crate::limits::{BODY_KEPT_BYTES, READS_PER_TURN};
@@ -54,7 +54,7 @@ pub(super) enum Turn {
 }
 
 impl Exchange {
-    pub(super) fn new(stream: &Stream, method: Method, head: Vec<u8>, body: Bytes) -> Self {
+    pub(super) fn new(stream: &Stream, purpose: Purpose, head: Vec<u8>, body: Bytes) -> Self {
         Self {
             head,
             body,
@@ -62,7 +62,7 @@ impl Exchange {
             wire_bytes_before: stream.wire_bytes(),
             sent: Sent::Nothing,
             answered: Answered::Nothing,
-            reader: ResponseReader::new(method, ResponseLimits::default()),
+            reader: ResponseReader::new(purpose, ResponseLimits::default()),
             sink: BodySink::keeping(BODY_KEPT_BYTES),
         }
     }

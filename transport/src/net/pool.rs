@@ -1,15 +1,17 @@
-//! The connections to one endpoint: opened on demand, kept for the next request, one request at a time
-//! on each.
+//! The connections to one endpoint: opened on demand, kept for the next request, one request at a
+//! time on each.
 //!
 //! The pool owns no loop and no clock. Its caller polls mio and calls, in this order:
 //!
 //! 1. [`handle_event`](Pool::handle_event) for each event with a token of the pool's,
 //!    [`handle_wake`](Pool::handle_wake) after the waker's event,
 //! 2. [`handle_timeout`](Pool::handle_timeout) when [`next_timeout`](Pool::next_timeout) has come,
-//! 3. [`poll_done`](Pool::poll_done) until it is empty, and [`send`](Pool::send) whenever there is
-//!    something to send.
+//! 3. [`send`](Pool::send) whenever there is something to send,
+//! 4. [`poll_done`](Pool::poll_done) until it is empty, before it sleeps again: each call above may
+//!    have finished a request, `send` among them.
 //!
-//! Every request that was sent comes back exactly once from `poll_done`, with an answer or a failure.
+//! Every request that was sent comes back exactly once from `poll_done`, with an answer or a
+//! failure.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -125,8 +127,8 @@ impl Pool {
         busy.saturating_add(self.waiting.len())
     }
 
-    /// Sends a request on an idle connection, else on a new one, else once there is one. It comes back
-    /// from [`poll_done`](Self::poll_done) under `id`.
+    /// Sends a request on an idle connection, else on a new one, else once there is one. It comes
+    /// back from [`poll_done`](Self::poll_done) under `id`.
     pub fn send(&mut self, id: u64, request: Request, now: Instant) {
         if self.waiting.len() >= POOL_WAITING_MAX {
             self.done.push_back((id, Err(Failure::NotSent(NotSent::TooManyWaiting))));
@@ -155,6 +157,7 @@ impl Pool {
     /// Ends what is late, goes on with what was put off, and closes what was unused for too long.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.hungry_since = None;
+        self.handle_wake(now);
         let deadline_passed = self.deadline.is_some_and(|deadline| now >= deadline);
         for slot in 0..self.slots.len() {
             // What came in time counts, even if the loop looks at it late.
@@ -186,8 +189,8 @@ impl Pool {
         self.done.pop_front()
     }
 
-    /// Ends every request that is unfinished at `deadline`, whatever its own time says: what was sent,
-    /// even in part, has an unknown outcome then, and the rest is as unsent as before.
+    /// Ends every request that is unfinished at `deadline`, whatever its own time says: what was
+    /// sent, even in part, has an unknown outcome then, and the rest is as unsent as before.
     pub fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
     }

@@ -27,8 +27,8 @@ pub enum ProxyUrlError {
 }
 
 impl ProxyUrl {
-    /// Takes `http://[user[:password]@]host[:port]`; the scheme may be missing, the port is 80 then as
-    /// with it. User and password may be percent-encoded.
+    /// Takes `http://[user[:password]@]host[:port]`; the scheme may be missing, the port is 80 then
+    /// as with it. User and password may be percent-encoded.
     ///
     /// # Errors
     /// Which part is wrong.
@@ -130,8 +130,8 @@ pub enum NoProxyMatching {
     /// An entry is the URL's host as written there, with the port where one is written.
     #[default]
     Exact,
-    /// An entry is a domain with all below it, `.domain` for those below it only, an address, a CIDR
-    /// block, each of them with or without a port, or `*`; this machine is never proxied.
+    /// An entry is a domain with all below it, `.domain` for those below it only, an address, a
+    /// CIDR block, each of them with or without a port, or `*`; this machine is never proxied.
     Suffix,
 }
 
@@ -173,8 +173,8 @@ fn entry_covers(entry: &str, target: &Target) -> bool {
     if let Host::Address(address) = target.host()
         && let Some((network, bits)) = entry.split_once('/')
     {
-        let (network, bits) = (network.parse(), bits.parse());
-        return matches!((network, bits), (Ok(network), Ok(bits)) if in_block(*address, network, bits));
+        let block = network.parse().ok().zip(bits.parse().ok());
+        return block.is_some_and(|(network, bits)| in_block(*address, network, bits));
     }
     let (host, port) = split_port(entry);
     if port.is_some_and(|port| port != target.port()) {
@@ -274,4 +274,124 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_comes_apart_and_shows_no_password() {
+        let rows = [
+            ("http://proxy:3128", "http://proxy:3128", 3128, None),
+            ("proxy.example", "http://proxy.example", 80, None),
+            ("HTTP://[::1]:8080/", "http://[::1]:8080", 8080, None),
+            ("http://u:p@proxy:1", "http://***:***@proxy:1", 1, Some("u:p")),
+            ("http://u@proxy:1", "http://***:***@proxy:1", 1, Some("u:")),
+            ("http://a%3Ab:%%41%4@proxy", "http://***:***@proxy", 80, Some("a:b:%A%4")),
+            ("http://u:p@ss@proxy", "http://***:***@proxy", 80, Some("u:p@ss")),
+        ];
+        for (url, shown, port, credentials) in rows {
+            let proxy = ProxyUrl::parse(url).unwrap();
+            assert_eq!((proxy.to_string(), proxy.port()), (shown.to_owned(), port), "{url}");
+            assert_eq!(format!("{proxy:?}"), format!("\"{shown}\""));
+            let expect = credentials.map(|credentials| {
+                let value = format!("Basic {}", base64(credentials.as_bytes()));
+                Header::secret("Proxy-Authorization", &value).unwrap()
+            });
+            assert_eq!(proxy.authorization(), expect.as_ref(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_bad_url_names_its_bad_part() {
+        let rows = [
+            ("https://proxy", ProxyUrlError::Scheme),
+            ("socks5://proxy", ProxyUrlError::Scheme),
+            ("", ProxyUrlError::Host),
+            ("http://u:p@", ProxyUrlError::Host),
+            ("http://pro xy", ProxyUrlError::Host),
+            ("http://proxy:port", ProxyUrlError::Host),
+            ("http://proxy\r\nX: y", ProxyUrlError::Host),
+        ];
+        for (url, error) in rows {
+            assert_eq!(ProxyUrl::parse(url).unwrap_err(), error, "{url}");
+        }
+    }
+
+    /// RFC 4648, 10.
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        let rows = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ];
+        for (bytes, text) in rows {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
+
+    #[test]
+    fn no_proxy_covers_what_its_entries_say() {
+        use NoProxyMatching::{Exact, Suffix};
+        let rows = [
+            (Exact, "a.example", "https://a.example", true),
+            (Exact, "a.example", "https://a.example:8443", false),
+            (Exact, "a.example:8443", "https://a.example:8443/x", true),
+            (Exact, "example", "https://a.example", false),
+            (Exact, "*", "https://a.example", false),
+            (Exact, "localhost", "https://localhost:1", false),
+            (Suffix, "example.com", "https://example.com", true),
+            (Suffix, "example.com", "https://app.example.com.", true),
+            (Suffix, "example.com", "https://badexample.com", false),
+            (Suffix, ".example.com", "https://app.example.com", true),
+            (Suffix, ".example.com", "https://example.com", false),
+            (Suffix, "*.example.com", "https://app.example.com", true),
+            (Suffix, "Example.COM", "https://APP.example.com", true),
+            (Suffix, "example.com:443", "https://app.example.com", true),
+            (Suffix, "example.com:8443", "https://app.example.com", false),
+            (Suffix, "*", "https://a.example", true),
+            (Suffix, "10.1.2.3", "http://10.1.2.3:8080", true),
+            (Suffix, "10.1.2.3:80", "http://10.1.2.3:8080", false),
+            (Suffix, "10.0.0.0/8", "http://10.1.2.3", true),
+            (Suffix, "10.0.0.0/8", "http://11.1.2.3", false),
+            (Suffix, "0.0.0.0/0", "http://11.1.2.3", true),
+            (Suffix, "10.0.0.0/33", "http://10.0.0.0", false),
+            (Suffix, "fd00::/8", "http://[fd12::1]", true),
+            (Suffix, "::/0", "http://[fd12::1]", true),
+            (Suffix, "[fd12::1]:80", "http://[fd12::1]", true),
+            (Suffix, "fd12::1", "http://[fd12::1]:81", true),
+            (Suffix, "", "http://localhost:1", true),
+            (Suffix, "", "http://127.9.9.9", true),
+            (Suffix, "", "http://[::1]", true),
+            (Suffix, "", "http://a.example", false),
+        ];
+        for (matching, entry, url, covered) in rows {
+            let no_proxy = NoProxy::new([entry], matching);
+            let target = Target::parse(url).unwrap();
+            assert_eq!(no_proxy.covers(&target), covered, "{matching:?} {entry:?} {url}");
+        }
+    }
+
+    #[test]
+    fn each_scheme_has_its_own_proxy() {
+        let proxies = ProxySettings {
+            http: None,
+            https: Some(ProxyUrl::parse("proxy:3128").unwrap()),
+            no_proxy: NoProxy::new(["direct.example"], NoProxyMatching::Exact),
+        };
+        let proxy_for = |url: &str| {
+            let target = Target::parse(url).unwrap();
+            proxies.proxy_for(&target).map(ProxyUrl::to_string)
+        };
+        assert_eq!(proxy_for("http://a.example"), None);
+        assert_eq!(proxy_for("https://a.example"), Some("http://proxy:3128".to_owned()));
+        assert_eq!(proxy_for("https://direct.example"), None);
+    }
 }

@@ -116,3 +116,59 @@ fn ask(name: &str, port: u16) -> Result<Addresses, ResolveFailure> {
         found.filter(|address| seen.insert(*address)).take(ADDRESSES_MAX).collect();
     if addresses.is_empty() { Err(ResolveFailure::NoAddress) } else { Ok(addresses) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mio::{Events, Poll, Token};
+
+    use super::*;
+
+    fn resolver(host: Host) -> (Poll, Resolver) {
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        (poll, Resolver::new(host, 8125, waker))
+    }
+
+    /// Waits for the waker, then for the answer, which is there already.
+    fn answer(poll: &mut Poll, resolver: &mut Resolver, now: Instant) -> Result<Addresses, String> {
+        let mut events = Events::with_capacity(4);
+        poll.poll(&mut events, Some(Duration::from_secs(20))).unwrap();
+        assert!(!events.is_empty(), "never woken");
+        resolver.answer(now).unwrap().map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn an_address_needs_no_thread() {
+        let (_poll, mut resolver) = resolver(Host::Address([10, 0, 0, 1].into()));
+        let Lookup::Known(addresses) = resolver.lookup(Instant::now()) else { panic!() };
+        assert_eq!(*addresses, [SocketAddr::from(([10, 0, 0, 1], 8125))]);
+    }
+
+    #[test]
+    fn a_name_is_known_until_it_is_old_or_forgotten() {
+        let now = Instant::now();
+        let (mut poll, mut resolver) = resolver(Host::Name("localhost".into()));
+        assert!(matches!(resolver.lookup(now), Lookup::Asked));
+        assert!(matches!(resolver.lookup(now), Lookup::Asked));
+        let addresses = answer(&mut poll, &mut resolver, now).unwrap();
+        assert!(addresses.iter().all(|address| address.ip().is_loopback()), "{addresses:?}");
+        assert!(matches!(resolver.lookup(now), Lookup::Known(_)));
+        assert!(matches!(resolver.lookup(now + ADDRESSES_TIME_MAX), Lookup::Asked));
+        answer(&mut poll, &mut resolver, now).unwrap();
+        assert!(matches!(resolver.lookup(now), Lookup::Known(_)));
+        resolver.forget();
+        assert!(matches!(resolver.lookup(now), Lookup::Asked));
+    }
+
+    /// A name that no resolver is asked for, so that the test needs none.
+    #[test]
+    fn a_failure_is_told_and_the_next_lookup_asks_again() {
+        let now = Instant::now();
+        let (mut poll, mut resolver) = resolver(Host::Name("no\0name".into()));
+        assert!(matches!(resolver.lookup(now), Lookup::Asked));
+        assert!(answer(&mut poll, &mut resolver, now).is_err());
+        assert!(matches!(resolver.lookup(now), Lookup::Asked));
+    }
+}

@@ -67,8 +67,8 @@ pub enum TargetError {
 }
 
 impl Target {
-    /// Takes a URL such as `https://app.datadoghq.com` or `http://[::1]:8428/datadog/` apart. A slash
-    /// at its end is dropped, since every request's path begins with one.
+    /// Takes a URL such as `https://app.datadoghq.com` or `http://[::1]:8428/datadog/` apart. A
+    /// slash at its end is dropped, since every request's path begins with one.
     ///
     /// # Errors
     /// Which part is wrong.

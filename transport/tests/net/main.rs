@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that fails fails its test")]
 
 mod pool;
+mod proxy;
 mod support;
 mod tls;

@@ -1,7 +1,9 @@
 //! Keep-alive, early answers, dead and silent peers, deadlines.
 
+use std::collections::BTreeSet;
 use std::io::{BufReader, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::Barrier;
 use std::time::Duration;
 
 use lastdrop_transport::http::{CloseReason, ResponseError};
@@ -9,7 +11,9 @@ use lastdrop_transport::net::{
     Broken, ConnectionUse, Failure, Late, NotSent, Phase, Pool, PoolError, PoolSettings, Target,
 };
 
-use super::support::{ACCEPTED, Client, KEY, Server, accept_all, post, read_head, read_request};
+use super::support::{
+    ACCEPTED, Client, KEY, Random, Reports, Server, accept_all, post, read_head, read_request, seed,
+};
 
 #[test]
 fn a_connection_carries_one_request_after_another() {
@@ -26,22 +30,25 @@ fn a_connection_carries_one_request_after_another() {
 
 #[test]
 fn requests_at_once_travel_on_connections_of_their_own_up_to_the_limit() {
-    let server = Server::start(accept_all);
+    // Nobody is answered before three connections have brought a request.
+    let three = Barrier::new(3);
+    let server = Server::start(move |number, stream, reports| {
+        stream.peek(&mut [0]).unwrap();
+        three.wait();
+        accept_all(number, stream, reports);
+    });
     let mut client = Client::with(&server.url(), |settings| settings.connections_max = 3);
-    for id in 0..10 {
-        client.send(id, post("x"));
+    client.send(0, post("x"));
+    client.send(1, post("x"));
+    assert_eq!(client.pool.unfinished(), 2);
+    (2..10).for_each(|id| client.send(id, post("x")));
+    let mut ids = BTreeSet::new();
+    while ids.len() < 10 {
+        let (id, result) = client.done();
+        assert_eq!(result.unwrap().status, 202);
+        assert!(ids.insert(id));
     }
-    assert_eq!(client.pool.unfinished(), 10);
-    let mut ids: Vec<u64> = (0..10)
-        .map(|_| {
-            let (id, result) = client.done();
-            assert_eq!(result.unwrap().status, 202);
-            id
-        })
-        .collect();
-    ids.sort_unstable();
-    assert_eq!(ids, (0..10).collect::<Vec<_>>());
-    let connections: std::collections::BTreeSet<String> =
+    let connections: BTreeSet<String> =
         (0..10).map(|_| server.report().split(':').next().unwrap().to_owned()).collect();
     assert_eq!(connections.len(), 3);
     assert_eq!(client.pool.unfinished(), 0);
@@ -287,22 +294,34 @@ fn a_name_is_resolved_beside_the_loop() {
     assert_eq!(client.ask(post("x")).unwrap().connection, ConnectionUse::Reused);
 }
 
+/// For all ways in which an answer can go on for ever: the limit ends it.
 #[test]
 fn an_endless_answer_is_cut_off_at_its_limit() {
-    let server = Server::start(|_, stream, reports| {
-        let mut stream = BufReader::new(stream);
-        read_request(&mut stream).unwrap();
-        let mut written = 0_usize;
-        let _ = stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\n\r\n");
-        while stream.get_mut().write_all(&[b'x'; 4096]).is_ok() {
-            written += 4096;
-        }
-        reports.send(written.to_string()).unwrap();
-    });
-    let failure = Client::new(&server.url()).ask(post("x")).unwrap_err();
-    assert_eq!(failure, Failure::NoAnswer(Broken::Answer(ResponseError::BodyTooLarge)));
-    // What the server got rid of beyond the limit sat in the two sockets.
-    assert!(server.report().parse::<usize>().unwrap() < 64 << 20);
+    use ResponseError::{BadChunk, BodyTooLarge, HeadTooLarge, TooManyHeaders, TooManyInterim};
+    let rows: [(&str, &str, ResponseError); 6] = [
+        ("HTTP/1.1 200 ", "OK", HeadTooLarge),
+        ("HTTP/1.1 200 OK\r\nX: ", "yy", HeadTooLarge),
+        ("HTTP/1.1 200 OK\r\n", "X: y\r\n", TooManyHeaders),
+        ("", "HTTP/1.1 100 Continue\r\n\r\n", TooManyInterim),
+        ("HTTP/1.1 200 OK\r\n\r\n", "body", BodyTooLarge),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", "ext", BadChunk),
+    ];
+    for (beginning, again, error) in rows {
+        let server = Server::start(move |_, stream, reports| {
+            let mut stream = BufReader::new(stream);
+            read_request(&mut stream).unwrap();
+            let (again, mut written) = (again.repeat(1000), 0);
+            let _ = stream.get_mut().write_all(beginning.as_bytes());
+            while stream.get_mut().write_all(again.as_bytes()).is_ok() {
+                written += again.len();
+            }
+            reports.send(written.to_string()).unwrap();
+        });
+        let failure = Client::new(&server.url()).ask(post("x")).unwrap_err();
+        assert_eq!(failure, Failure::NoAnswer(Broken::Answer(error)));
+        // What the server got rid of beyond the limit sat in the two sockets.
+        assert!(server.report().parse::<usize>().unwrap() < 32 << 20);
+    }
 }
 
 #[test]
@@ -317,6 +336,64 @@ fn an_answer_byte_by_byte_is_an_answer() {
     });
     let answer = Client::new(&server.url()).ask(post("x")).unwrap();
     assert_eq!((answer.status, answer.body.kept()), (200, b"ok".as_slice()));
+}
+
+/// For all orders of good and bad behaviour: every request comes back exactly once, and as many with
+/// an answer as the server answered in full.
+#[test]
+fn every_request_comes_back_once_whatever_the_server_does() {
+    const REQUESTS: u64 = 500;
+    let seed = seed();
+    println!("LASTDROP_SEED={seed}");
+    let server = Server::start(move |number, stream, reports| {
+        misbehave(Random(seed ^ number as u64), stream, reports);
+    });
+    let mut client = Client::new(&server.url());
+    let mut random = Random(seed);
+    let (mut sent, mut done, mut answered) = (0, BTreeSet::new(), 0);
+    while done.len() as u64 != REQUESTS {
+        while sent < REQUESTS && client.pool.unfinished() <= random.below(12) {
+            client.send(sent, post(vec![b'x'; random.below(100_000)]));
+            sent += 1;
+        }
+        client.turn();
+        while let Some((id, result)) = client.pool.poll_done() {
+            assert!(done.insert(id), "{id} came back twice, seed {seed}");
+            answered += usize::from(result.is_ok());
+        }
+    }
+    assert_eq!((client.pool.unfinished(), sent), (0, REQUESTS), "seed {seed}");
+    assert_eq!(answered, server.reports.try_iter().count(), "seed {seed}");
+}
+
+/// Serves requests well or badly until a bad turn ends the connection; reports every full answer.
+fn misbehave(mut random: Random, stream: TcpStream, reports: &Reports) {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let turn = random.below(16);
+        if turn == 0 || read_request(&mut stream).is_none() {
+            return;
+        }
+        let (answer, full): (&[u8], bool) = match turn {
+            1 => (b"", false),
+            2 => (b"HTTP/1.1 202 Acc", false),
+            3 => (b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{", false),
+            4 => (b"nonsense\r\n\r\n", false),
+            5 => (b"HTTP/1.1 500 No\r\nConnection: close\r\n\r\nno", true),
+            6 => (b"HTTP/1.1 204 OK\r\n\r\nmore than asked for", true),
+            7 => (b"HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n", true),
+            8 => {
+                (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", true)
+            }
+            _ => (ACCEPTED, true),
+        };
+        if full {
+            reports.send("full".to_owned()).unwrap();
+        }
+        if stream.get_mut().write_all(answer).is_err() || !full || turn == 5 {
+            return;
+        }
+    }
 }
 
 #[test]

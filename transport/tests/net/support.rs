@@ -91,7 +91,8 @@ impl Client {
         }
     }
 
-    fn turn(&mut self) {
+    /// Waits for events, but not for long, and hands them to the pool.
+    pub(crate) fn turn(&mut self) {
         // Conditions outside the pool (a server's message) are looked at often enough.
         let longest = Duration::from_millis(10);
         let timeout = self.pool.next_timeout().map(|at| at.saturating_duration_since(self.now()));
@@ -198,3 +199,23 @@ pub(crate) fn accept_all(number: usize, stream: impl Read + Write, reports: &Rep
 }
 
 pub(crate) const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}";
+
+/// The seed of a random test: a new one, or that of the run to be repeated.
+pub(crate) fn seed() -> u64 {
+    match std::env::var("LASTDROP_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0),
+    }
+}
+
+/// splitmix64.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % end as u64).unwrap()
+    }
+}

@@ -20,13 +20,13 @@ use rustls::{CertificateError, ServerConnection, StreamOwned, SupportedProtocolV
 
 use super::support::{ACCEPTED, Client, KEY, Reports, Server, accept_all, post, read_request};
 
-const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS12, &version::TLS13];
+pub(crate) const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS12, &version::TLS13];
 
 /// An authority that was made for this test.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // A name of its own: else a self-signed certificate would look like one of ours, forged.
@@ -35,7 +35,11 @@ impl Authority {
     }
 
     /// Issues a certificate for `name`, changed by `change`.
-    fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+    pub(crate) fn issue(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         change(&mut params);
@@ -44,7 +48,7 @@ impl Authority {
     }
 
     /// Settings that believe this authority and nobody else.
-    fn settings(&self) -> TlsSettings {
+    pub(crate) fn settings(&self) -> TlsSettings {
         let path = std::env::temp_dir().join(format!("lastdrop-{}.pem", unique()));
         std::fs::write(&path, self.0.pem()).unwrap();
         TlsSettings { roots: Roots::File(path), ..TlsSettings::default() }
@@ -57,13 +61,13 @@ fn unique() -> u64 {
 }
 
 /// What a server shows.
-struct Identity {
+pub(crate) struct Identity {
     certificate: CertificateDer<'static>,
     key: KeyPair,
 }
 
 /// Loads settings, removing their file.
-fn load(settings: &TlsSettings) -> Tls {
+pub(crate) fn load(settings: &TlsSettings) -> Tls {
     let tls = settings.load().unwrap();
     if let Roots::File(path) = &settings.roots {
         std::fs::remove_file(path).unwrap();
@@ -71,7 +75,7 @@ fn load(settings: &TlsSettings) -> Tls {
     tls
 }
 
-fn server_config(
+pub(crate) fn server_config(
     identity: &Identity,
     versions: &[&'static SupportedProtocolVersion],
 ) -> ServerConfig {
@@ -84,10 +88,13 @@ fn server_config(
         .unwrap()
 }
 
+/// What a script inside TLS talks to.
+type TlsStream = StreamOwned<ServerConnection, TcpStream>;
+
 /// Starts a server that runs `script` inside TLS.
-fn tls_server(
+pub(crate) fn tls_server(
     config: ServerConfig,
-    script: impl Fn(usize, StreamOwned<ServerConnection, TcpStream>, &Reports) + Send + Sync + 'static,
+    script: impl Fn(usize, TlsStream, &Reports) + Send + Sync + 'static,
 ) -> Server {
     let config = Arc::new(config);
     Server::start(move |number, stream, reports| {
