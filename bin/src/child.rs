@@ -37,10 +37,8 @@ impl Child {
     ///
     /// What the kernel reports, for an exit status as shells give it.
     pub(crate) fn spawn(command: &[OsString]) -> Result<Self, SpawnError> {
-        let failed = |error| SpawnError {
-            command: command.first().cloned().unwrap_or_default(),
-            error,
-        };
+        let failed =
+            |error| SpawnError { command: command.first().cloned().unwrap_or_default(), error };
         let (program, arguments) =
             command.split_first().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
         // Refused by some sandboxes; then orphans go where they would without us.

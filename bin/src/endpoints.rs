@@ -5,9 +5,7 @@ use crate::config::secret::Url;
 use crate::config::types::TlsVersion;
 use lastdrop_transport::forward::backoff::{BackoffSettings, Recovery, Rng};
 use lastdrop_transport::forward::endpoint::{Endpoint, EndpointId, EndpointLimits};
-use lastdrop_transport::forward::host::{
-    Destinations, FinalDot, intake_url, merge, site_base_url, without_user,
-};
+use lastdrop_transport::forward::host::{Destinations, FinalDot, intake_url, merge, site_base_url};
 use lastdrop_transport::forward::transaction::AGENT_VERSION;
 use lastdrop_transport::net::{
     self, NoProxy, NoProxyMatching, Pool, PoolSettings, ProxySettings, ProxyUrl, Roots, Scheme,
@@ -49,13 +47,12 @@ pub(crate) fn open(
     waker: &Arc<mio::Waker>,
     rng: &mut Rng,
 ) -> io::Result<Vec<Outlet>> {
-    let mut common =
-        Common { config, proxies: proxies(config)?, tls: None, registry, waker };
+    let mut common = Common { config, proxies: proxies(config)?, tls: None, registry, waker };
     let limits = limits(config);
     let mut outlets: Vec<Outlet> = Vec::new();
     let endpoints = match destinations(config) {
         Destinations::NoKey { base_url } => {
-            let id = EndpointId { base_url: without_user(&base_url).into(), slot: 0 };
+            let id = EndpointId::new(&base_url, 0);
             let endpoint = Endpoint::new(id, None, limits, Rng::from_seed(rng.bits()));
             return Ok(vec![Outlet { endpoint, pool: None }]);
         }
@@ -65,7 +62,7 @@ pub(crate) fn open(
         for (slot, key) in (0..).zip(settings.keys) {
             let token = Token(outlets.len() * limits.in_flight_max);
             let pool = common.pool(&settings.base_url, limits.in_flight_max, token)?;
-            let id = EndpointId { base_url: without_user(&settings.base_url).into(), slot };
+            let id = EndpointId::new(&settings.base_url, slot);
             let endpoint = Endpoint::new(id, Some(key), limits, Rng::from_seed(rng.bits()));
             outlets.push(Outlet { endpoint, pool: Some(pool) });
         }
@@ -137,7 +134,9 @@ impl Common<'_> {
         };
         let tls = settings.load().map_err(io::Error::other)?;
         if matches!(tls.trust, Trust::Anyone) {
-            warn!("skip_ssl_validation is set: no certificate is checked, and the API key goes to whoever answers");
+            warn!(
+                "skip_ssl_validation is set: no certificate is checked, and the API key goes to whoever answers"
+            );
         }
         self.tls = Some(Arc::clone(&tls.config));
         Ok(tls.config)

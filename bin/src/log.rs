@@ -54,7 +54,6 @@ pub(crate) fn start(level: LogLevel) {
 }
 
 /// Gives the number of lines that were dropped because standard error took no more.
-#[cfg_attr(not(test), expect(dead_code, reason = "the receipt, not wired yet, tells it"))]
 pub(crate) fn dropped() -> u64 {
     *DROPPED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,42 +1,34 @@
 //! The agent as a program: reads the command line, runs the command, gives the exit status.
 
+mod agent;
+mod child;
 mod cli;
 mod config;
+mod endpoints;
 mod log;
+mod pin;
+mod receipt;
+mod settings;
+mod signals;
+mod supervise;
+mod wiring;
 
+use crate::cli::{Cli, Command, Show};
+use crate::config::{ConfigError, print, types};
+use clap::Parser as _;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-
-use clap::Parser as _;
 use tracing::{error, warn};
-
-use crate::cli::{Cli, Command, Flags, Show};
-use crate::config::types::LogLevel;
-use crate::config::{Config, ConfigError, print};
-
-/// Exit status of wrong usage and of a bad configuration.
-const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run(run) => start(run.flags),
-        Command::Init(init) => start(init.flags),
+        Command::Run(run) => ExitCode::from(agent::run(run)),
+        Command::Init(init) => ExitCode::from(agent::init(init)),
         Command::Config(show) => match shown(show) {
             Ok(page) => put_out(&page),
             Err(error) => fail(&error),
         },
-    }
-}
-
-/// Resolves the configuration that the agent would run with.
-fn start(flags: Flags) -> ExitCode {
-    match config::load(flags) {
-        Ok(config) => {
-            log_notices(&config);
-            fail(&"the configuration is good, but this build has no agent in it")
-        }
-        Err(error) => fail(&error),
     }
 }
 
@@ -49,16 +41,11 @@ fn shown(show: Show) -> Result<String, ConfigError> {
     if show.json {
         return Ok(print::for_programs(&config));
     }
-    log_notices(&config);
-    Ok(print::for_people(&config))
-}
-
-/// Starts the log and tells what is worth a line.
-fn log_notices(config: &Config) {
     log::start(config.process.log_level);
     for notice in &config.notices {
         warn!("{notice}");
     }
+    Ok(print::for_people(&config))
 }
 
 fn put_out(page: &str) -> ExitCode {
@@ -69,9 +56,9 @@ fn put_out(page: &str) -> ExitCode {
     }
 }
 
-/// Says why there is nothing to run with. Without a configuration there is no level either.
+/// Says why there is nothing to show. Without a configuration there is no level either.
 fn fail(error: &dyn Display) -> ExitCode {
-    log::start(LogLevel::Error);
+    log::start(types::LogLevel::Error);
     error!("{error}");
-    ExitCode::from(EXIT_USAGE)
+    ExitCode::from(agent::EXIT_USAGE)
 }

@@ -5,7 +5,7 @@
 //! its CPUs have, pinning would only keep the scheduler from using what there is: then nothing is
 //! pinned unless asked for.
 
-use crate::config::Pin;
+use crate::config::types::Pin;
 use core_affinity::CoreId;
 use lastdrop_transport::forward::backoff::Rng;
 use std::fs;

@@ -123,11 +123,8 @@ fn tags(config: &Config) -> Vec<String> {
 
 fn blocklist(config: &Config) -> Blocklist {
     let enrichment = &config.enrichment;
-    let name_match = if enrichment.filterlist_match_prefix {
-        NameMatch::Prefix
-    } else {
-        NameMatch::Exact
-    };
+    let name_match =
+        if enrichment.filterlist_match_prefix { NameMatch::Prefix } else { NameMatch::Exact };
     Blocklist::new(enrichment.filterlist.clone(), name_match)
 }
 
@@ -187,10 +184,8 @@ pub(crate) fn merge(config: &Config, enricher: &Enricher) -> MergeSettings {
         .collect();
     let percentiles: Vec<_> = percentiles.iter().map(String::as_str).collect();
     let (histogram, _) = HistogramSettings::parse(&aggregates, &percentiles);
-    let suffixes: Vec<_> = histogram
-        .suffixes()
-        .map(|suffix| suffix.text.trim_start_matches('.').to_owned())
-        .collect();
+    let suffixes: Vec<_> =
+        histogram.suffixes().map(|suffix| suffix.text.trim_start_matches('.').to_owned()).collect();
     MergeSettings {
         series_blocklist: blocklist(config).of_histogram_series(&suffixes),
         histogram: Arc::new(histogram),

@@ -60,9 +60,8 @@ impl Signals {
     /// What the kernel reports.
     pub(crate) fn of_wrapper() -> io::Result<Self> {
         let own = [SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGPIPE];
-        let numbers: Vec<i32> = NUMBERS
-            .filter(|number| !own.contains(number) && !RESERVED.contains(number))
-            .collect();
+        let numbers: Vec<i32> =
+            NUMBERS.filter(|number| !own.contains(number) && !RESERVED.contains(number)).collect();
         Self::catch(&numbers)
     }
 

@@ -139,8 +139,7 @@ impl Supervisor {
         let mut sealed = Some(running.seal(seals));
         let mut drained = None;
         self.wait_until(reserved, |this| {
-            let patience =
-                if Instant::now() < reserved { Patience::Left } else { Patience::Spent };
+            let patience = if Instant::now() < reserved { Patience::Left } else { Patience::Spent };
             match sealed.take().map(|sealed| sealed.drained(patience)) {
                 Some(Ok(proof)) => drained = Some(proof),
                 Some(Err(waiting)) => sealed = Some(waiting),
@@ -157,9 +156,7 @@ impl Supervisor {
         info!(lanes = ?drained.lanes(), "drained");
         drop(workers);
         shipper.command(shipper::Command::Finish { drained, deadline });
-        self.wait_until(deadline + GRACE, |this| {
-            interrupted(this) || shipper.thread.is_finished()
-        });
+        self.wait_until(deadline + GRACE, |this| interrupted(this) || shipper.thread.is_finished());
         if !shipper.thread.is_finished() {
             return stop(ledgers, Ending::CutShort { stage: "deliver" });
         }

@@ -14,7 +14,9 @@ use crate::config::Config;
 use crate::pin::Pins;
 use crate::{endpoints, settings};
 use lastdrop_engine::handover::bucket_ring;
-use lastdrop_engine::ledger::{MergeLedger, ReceiverLedger, ShipperLedger, WorkerLedger};
+use lastdrop_engine::ledger::{
+    MergeLedger, ReceiverCounts, ReceiverLedger, ShipperLedger, WorkerCounts, WorkerLedger,
+};
 use lastdrop_engine::limits::PACKET_RING_BYTES_DEFAULT;
 use lastdrop_engine::merge::Merge;
 use lastdrop_engine::ring::{LaneSeal, packet_ring};
@@ -26,6 +28,7 @@ use lastdrop_transport::forward::backoff::Rng;
 use lastdrop_transport::listen::Socket;
 use lastdrop_transport::receive::{self, Lane, Receiver, ReceiverSettings};
 use lastdrop_transport::shipper::{self, Shipped, Shipper};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -66,6 +69,62 @@ pub(crate) struct Ledgers {
     pub(crate) shipper: ShipperLedger,
 }
 
+impl Pipeline {
+    /// Gives every receiver the same command.
+    pub(crate) fn command_receivers(&mut self, command: receive::Command) {
+        for receiver in &mut self.receivers {
+            receiver.command(command);
+        }
+    }
+}
+
+impl ReceiverThread {
+    /// Gives a command. One that finds the inbox full or the thread gone is moot: the same kind
+    /// waits already, or nobody is there to obey.
+    pub(crate) fn command(&mut self, command: receive::Command) {
+        let _ = self.commands.push(command);
+        let _ = self.waker.wake();
+    }
+}
+
+impl ShipperThread {
+    /// Gives a command, as [`ReceiverThread::command`] does.
+    pub(crate) fn command(&mut self, command: shipper::Command) {
+        let _ = self.commands.push(command);
+        let _ = self.waker.wake();
+    }
+}
+
+impl Ledgers {
+    /// The sum over all receivers.
+    pub(crate) fn receivers(&self) -> ReceiverCounts {
+        let mut sum = ReceiverCounts::default();
+        for ledger in &self.receivers {
+            sum.add(&ledger.read());
+        }
+        sum
+    }
+
+    /// The sum over all workers.
+    pub(crate) fn workers(&self) -> WorkerCounts {
+        let mut sum = WorkerCounts::default();
+        for ledger in &self.workers {
+            sum.add(&ledger.read());
+        }
+        sum
+    }
+
+    /// Datagrams received so far.
+    pub(crate) fn datagrams_received(&self) -> u64 {
+        self.receivers().received.iter().sum()
+    }
+}
+
+/// A seed that differs between processes, also those of one image that start in the same instant.
+fn random_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
 /// Commands that may wait for a thread: a flush every second and the seal.
 const COMMANDS_MAX: usize = 16;
 
@@ -82,7 +141,7 @@ pub(crate) fn start(
 ) -> io::Result<Pipeline> {
     let receivers = config.process.receivers;
     let workers = config.process.workers;
-    let mut rng = Rng::from_seed(crate::random_seed());
+    let mut rng = Rng::from_seed(random_seed());
     let mut pins = Pins::new(config.process.pin, &mut rng);
     let enricher = Arc::new(settings::enricher(config));
 

@@ -275,6 +275,21 @@ counts! {
     } and {}
 }
 
+impl WorkerCounts {
+    /// Samples refused because a bound of the agent's own was reached: good data that was lost.
+    #[must_use]
+    pub fn refused_for_lack_of_room(&self) -> u64 {
+        let bounds = [
+            Refusal::ContextLimit,
+            Refusal::SetMembers,
+            Refusal::SetBytes,
+            Refusal::SketchCount,
+            Refusal::Overflow,
+        ];
+        bounds.iter().filter_map(|reason| self.refused.get(*reason as usize)).sum()
+    }
+}
+
 /// One equation of the ledger that may not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {

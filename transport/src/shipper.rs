@@ -108,8 +108,16 @@ impl Shipper {
     ) -> (Self, ShipperLedger) {
         let ledger = ShipperLedger::default();
         let counts = ShipperCounts::default();
-        let shipper =
-            Self { poll, merge, commands, outlets, workers, settings, counts, ledger: ledger.clone() };
+        let shipper = Self {
+            poll,
+            merge,
+            commands,
+            outlets,
+            workers,
+            settings,
+            counts,
+            ledger: ledger.clone(),
+        };
         (shipper, ledger)
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Errors
 /// Only those of reading and writing.
-pub(crate) fn run(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
+pub fn run(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     // Bytes, not text: a line that is not UTF-8 is a bad line, not the end of the run.
     for line in input.split(b'\n') {
         let line = line?;

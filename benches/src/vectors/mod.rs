@@ -1,6 +1,6 @@
-//! Answers vectors: a line of input each, what our code makes of it as a line of output each.
+//! Test vectors line by line through the engine's and the transport's own code: inputs on standard
+//! input, results on standard output, one line each, for comparison by other programs.
 
 pub mod ddsketch;
 pub mod http;
 pub mod payloads;
-pub(crate) mod http;

@@ -88,7 +88,7 @@ fn what_was_put_away_is_found_newest_first_and_gone_when_delivered() {
     }
     first.sync();
     assert_eq!(first.counters().stored.points, 6);
-    assert_eq!(claim_all(&mut first), [], "its own files are for the next start");
+    assert_eq!(claim_all(&mut first), [0_u32; 0], "its own files are for the next start");
     drop(first);
 
     let mut second = place.open();
@@ -234,7 +234,7 @@ fn what_is_not_ours_is_left_alone_whatever_its_name() {
     let before = names();
     // Too old, and more than there is room for: all the same.
     let mut spool = place.open_at(NOW_S, 1000);
-    assert_eq!(claim_all(&mut spool), []);
+    assert_eq!(claim_all(&mut spool), [0_u32; 0]);
     assert_eq!(spool.put(&id(), &undelivered(1), NOW_S), Fate::Spooled);
     assert_eq!((spool.counters().foreign, spool.counters().failed), (4, 0));
     assert!(names().is_superset(&before));
@@ -249,7 +249,7 @@ fn links_are_not_followed() {
     fs::rename(place.folder().join(&name), &outside).unwrap();
     symlink(&outside, place.folder().join(&name)).unwrap();
     let mut spool = place.open();
-    assert_eq!(claim_all(&mut spool), []);
+    assert_eq!(claim_all(&mut spool), [0_u32; 0]);
     assert_eq!(spool.counters().foreign, 1);
     assert_eq!(fs::read(&outside).unwrap(), content);
 
@@ -333,7 +333,7 @@ fn an_agent_that_dies_leaves_its_claims_to_the_next() {
     place.open().put(&id(), &undelivered(1), NOW_S);
     let mut dead = place.open();
     assert_eq!(claim_all(&mut dead), [1]);
-    assert_eq!(claim_all(&mut place.open()), []);
+    assert_eq!(claim_all(&mut place.open()), [0_u32; 0]);
     drop(dead);
     assert_eq!(claim_all(&mut place.open()), [1]);
 }

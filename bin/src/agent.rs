@@ -1,0 +1,180 @@
+//! The two ways to run: beside an application, or around a process.
+
+use crate::child::Child;
+use crate::config::{self, Config};
+use crate::receipt::{Context, Receipt};
+use crate::signals::Signals;
+use crate::supervise::Supervisor;
+use crate::wiring::{self, Pipeline};
+use crate::{cli, log, settings};
+use lastdrop_transport::listen::{self, Listeners, Ports};
+use std::ffi::OsString;
+use std::io;
+use tracing::{error, info, warn};
+
+/// Exit status of wrong usage, of a bad configuration, and of a port that is taken.
+pub(crate) const EXIT_USAGE: u8 = 2;
+/// Exit status where something was lost and `--strict` was given.
+const EXIT_LOST: u8 = 3;
+
+/// The agent beside an application: receives until a signal, stops, and gives the exit status.
+pub(crate) fn run(run: cli::Run) -> u8 {
+    let config = match load(run.flags) {
+        Ok(config) => config,
+        Err(status) => return status,
+    };
+    match start_sidecar(&config) {
+        Ok((mut supervisor, mut agent)) => {
+            supervisor.run(Some(&mut agent.pipeline));
+            let lossless = agent.stop(&mut supervisor, &config, "run");
+            if config.process.strict && !lossless { EXIT_LOST } else { 0 }
+        }
+        Err(why) => {
+            error!("{why}");
+            EXIT_USAGE
+        }
+    }
+}
+
+/// The agent around a process: the process runs whatever becomes of the agent, and its exit status
+/// is the one that is given.
+pub(crate) fn init(init: cli::Init) -> u8 {
+    let signals = match Signals::of_wrapper() {
+        Ok(signals) => signals,
+        Err(why) => {
+            log::start(config::types::LogLevel::Error);
+            error!("signals can't be caught ({why}); the command is not started");
+            return EXIT_USAGE;
+        }
+    };
+    let config = load(init.flags);
+    let mut supervisor = match Supervisor::new(signals) {
+        Ok(supervisor) => supervisor,
+        Err(why) => {
+            error!("signals can't be waited for ({why}); the command is not started");
+            return EXIT_USAGE;
+        }
+    };
+    let agent = match &config {
+        Ok(config) => start_wrapped(config, &supervisor),
+        Err(_) => {
+            error!("the command runs without the agent: no metrics are collected");
+            None
+        }
+    };
+    wrap(&init.command, &mut supervisor, agent, config.as_ref().ok())
+}
+
+/// Runs the command, then stops the agent, if there is one.
+fn wrap(
+    command: &[OsString],
+    supervisor: &mut Supervisor,
+    mut agent: Option<Agent>,
+    config: Option<&Config>,
+) -> u8 {
+    let status = match Child::spawn(command) {
+        Ok(child) => {
+            supervisor.adopt(child);
+            supervisor.run(agent.as_mut().map(|agent| &mut agent.pipeline));
+            supervisor.child_ended().unwrap_or(u8::MAX)
+        }
+        Err(why) => {
+            error!("{why}");
+            why.exit_status()
+        }
+    };
+    let (Some(agent), Some(config)) = (agent, config) else { return status };
+    let lossless = agent.stop(supervisor, config, "init");
+    if status == 0 && config.process.strict && !lossless { EXIT_LOST } else { status }
+}
+
+/// The running agent.
+struct Agent {
+    pipeline: Pipeline,
+    ports: Ports,
+    /// What the kernel refused, and sockets of others on our ports.
+    notes: Vec<String>,
+}
+
+impl Agent {
+    fn start(config: &Config, listeners: Listeners, supervisor: &Supervisor) -> io::Result<Self> {
+        let Listeners { sockets, ports, report, .. } = listeners;
+        for address in &report.addresses {
+            info!("listening: {:?}", address.address);
+        }
+        let mut notes: Vec<String> = report.fallbacks.iter().map(ToString::to_string).collect();
+        notes.extend(report.strangers.iter().map(ToString::to_string));
+        for note in &notes {
+            info!("{note}");
+        }
+        let pipeline = wiring::start(config, sockets, supervisor.bell())?;
+        Ok(Self { pipeline, ports, notes })
+    }
+
+    /// Stops the agent and writes the receipt; says whether everything received was delivered.
+    fn stop(self, supervisor: &mut Supervisor, config: &Config, mode: &'static str) -> bool {
+        let mut notes = self.notes;
+        for stranger in self.ports.strangers().iter().map(ToString::to_string) {
+            if !notes.contains(&stranger) {
+                notes.push(stranger);
+            }
+        }
+        let stop = supervisor.stop(self.pipeline, config);
+        let context = Context { mode, child: supervisor.child_ended(), notes: &notes };
+        let receipt = Receipt::new(&stop, &context);
+        if let Err(why) = receipt.write(&config.process.receipt) {
+            warn!("the receipt can't be written: {why}");
+        }
+        receipt.is_lossless()
+    }
+}
+
+/// Resolves the configuration and starts the log. A bad value is told, and the status is that of
+/// wrong usage.
+fn load(flags: cli::Flags) -> Result<Config, u8> {
+    match config::load(flags) {
+        Ok(config) => {
+            log::start(config.process.log_level);
+            for notice in &config.notices {
+                warn!("{notice}");
+            }
+            Ok(config)
+        }
+        Err(why) => {
+            log::start(config::types::LogLevel::Error);
+            error!("{why}");
+            Err(EXIT_USAGE)
+        }
+    }
+}
+
+/// Binds everything or nothing.
+fn start_sidecar(config: &Config) -> Result<(Supervisor, Agent), String> {
+    let text = |why: io::Error| why.to_string();
+    let supervisor = Signals::of_sidecar().and_then(Supervisor::new).map_err(text)?;
+    let listeners = listen::bind(&settings::listen(config)?).map_err(|why| why.to_string())?;
+    let agent = Agent::start(config, listeners, &supervisor).map_err(text)?;
+    Ok((supervisor, agent))
+}
+
+/// Binds what can be bound: the application is more important than its metrics.
+fn start_wrapped(config: &Config, supervisor: &Supervisor) -> Option<Agent> {
+    let listen_settings = match settings::listen(config) {
+        Ok(settings) => settings,
+        Err(why) => {
+            error!("{why}; the command runs without the agent");
+            return None;
+        }
+    };
+    let (listeners, errors) = listen::bind_available(&listen_settings);
+    for why in errors {
+        error!("{why}; nothing is collected there");
+    }
+    match Agent::start(config, listeners, supervisor) {
+        Ok(agent) => Some(agent),
+        Err(why) => {
+            error!("{why}; the command runs without the agent");
+            None
+        }
+    }
+}
