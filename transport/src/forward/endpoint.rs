@@ -347,7 +347,8 @@ impl Endpoint {
     }
 
     /// From now on nothing is worth more than to deliver what is here before `deadline`: pauses are
-    /// cut to what fits, and one success opens a route for all that waits. Requests in flight go on.
+    /// cut to what fits, and one success opens a route for all that waits. Requests in flight go
+    /// on.
     pub fn begin_stop(&mut self, deadline: Instant, now: Instant) {
         if self.phase == Phase::Running {
             self.phase = Phase::Stopping { deadline };

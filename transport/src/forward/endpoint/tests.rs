@@ -313,6 +313,18 @@ fn a_dead_kept_connection_costs_no_time_and_no_failure() {
     world.check();
 }
 
+#[test]
+fn a_failure_on_a_new_connection_does_not_bind_later_attempts_to_new_ones() {
+    let mut world = World::of_one_payload();
+    let stale = Attempt::Stale { sent: Sent::Part };
+    for expected in [Connection::Any, Connection::Fresh, Connection::Any] {
+        let dispatch = world.endpoint.poll_send(world.now).unwrap();
+        assert_eq!(dispatch.connection, expected);
+        world.endpoint.handle_outcome(dispatch.id, stale, world.now);
+        world.now = world.endpoint.next_wakeup().unwrap_or(world.now);
+    }
+}
+
 /// The probe of a blocked route meets a dead connection: it must stay the probe, or nobody would
 /// ever send again.
 #[test]
@@ -358,6 +370,20 @@ fn a_stop_that_finds_the_intake_well_again_delivers_a_full_queue() {
     world.stop();
     world.run(STOP, |_| (ACCEPTED, Duration::from_millis(20)));
     assert!(world.endpoint.is_idle(), "{:?}", world.endpoint.status());
+}
+
+#[test]
+fn what_is_left_at_the_end_comes_newest_first() {
+    let mut world = World::of_one_payload();
+    for route in [Route::Events, Route::SeriesV2, Route::Checks] {
+        world.endpoint.enqueue(payload(route, 10, 0));
+    }
+    world.run(s(1), |n| (if n == 1 { answer(500) } else { ACCEPTED }, s(2 * u64::from(n == 2))));
+    world.endpoint.enqueue(payload(Route::Sketches, 10, 0));
+    let left = world.endpoint.finish();
+    let routes: Vec<Route> = left.iter().map(|undelivered| undelivered.payload.route).collect();
+    // The sketches were queued, the second series in flight, the event had failed.
+    assert_eq!(routes, [Route::Sketches, Route::SeriesV2, Route::Events]);
 }
 
 #[test]

@@ -431,7 +431,7 @@ fn a_file_for_an_endpoint_that_is_not_configured_stays() {
     assert_eq!(claim_all(&mut place.open()), [1]);
 }
 
-/// Marks the process in which a file may have two blocks (one or two KiB, by the shell's reckoning).
+/// Marks the process in which a file may have two blocks: one or two KiB, as the shell counts.
 const LIMITED: &str = "LASTDROP_TEST_FILES_ARE_LIMITED";
 
 /// The limit on the size of files stands in for a full disk: like that it lets a write begin and
