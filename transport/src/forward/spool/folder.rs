@@ -29,7 +29,7 @@ const CREATE_ATTEMPTS: usize = 8;
 pub(super) struct Name {
     /// When its payload was first spooled: seconds since 1970.
     pub(super) created_s: u64,
-    /// Order within one process and second.
+    /// Order within one process and second; grows from old to new.
     pub(super) sequence: u32,
     /// Keeps two processes apart.
     pub(super) random: u64,
