@@ -433,9 +433,9 @@ fn a_replaced_key_applies_to_what_was_queued_and_refused_before() {
     let verdict = world.endpoint.handle_outcome(first.id, answer(403), now);
     assert!(matches!(verdict, Some(Verdict::Resend { .. })));
     assert_eq!(world.endpoint.key_state(), KeyState::Unproven);
-    for expected in [first.id, TransactionId(1)] {
+    for expected in [Route::SeriesV2, Route::Events] {
         let next = world.endpoint.poll_send(now).unwrap();
-        assert_eq!((next.id, next.key.expose()), (expected, "k2"));
+        assert_eq!((next.payload.route, next.key.expose()), (expected, "k2"));
     }
     // The new one is no better: that is an answer about this payload.
     assert_eq!(
@@ -521,6 +521,30 @@ fn a_restored_payload_gives_its_file_free_when_the_intake_has_decided() {
         }
         world.check();
     }
+}
+
+/// The spool is read newest first, and everything in it is older than what this process makes.
+#[test]
+fn restored_payloads_are_sent_after_new_ones_and_newest_first() {
+    let mut world = World::new(endpoint(key("k1"), EndpointLimits::default()));
+    world.endpoint.enqueue(payload(Route::SeriesV2, 1, 4));
+    for points in [3, 2, 1] {
+        world.endpoint.restore(payload(Route::SeriesV2, 1, points), Taken::No, Ticket(0));
+    }
+    let order = std::iter::from_fn(|| world.endpoint.poll_send(world.now));
+    assert_eq!(order.map(|next| next.payload.points).collect::<Vec<_>>(), [4, 3, 2, 1]);
+}
+
+#[test]
+fn a_restored_payload_makes_room_for_what_has_no_file() {
+    let limits = EndpointLimits { queue_bytes_max: 250, ..EndpointLimits::default() };
+    let mut world = World::new(endpoint(key("k1"), limits));
+    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 1));
+    world.endpoint.restore(payload(Route::SeriesV2, 100, 1), Taken::No, Ticket(1));
+    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 1));
+    assert_eq!(world.endpoint.poll_release(), Some(Release::Keep(Ticket(1))));
+    assert!(world.endpoint.ledger().dropped.is_empty());
+    world.check();
 }
 
 #[test]
