@@ -46,9 +46,8 @@ impl Rng {
     ///
     /// With `from` zero and `to` the flush interval it is the phase of a process in its fleet.
     pub fn between(&mut self, from: Duration, to: Duration) -> Duration {
-        /// 2^-53: turns 53 random bits into a number in [0, 1).
+        /// 2^-53: turns 53 random bits, which a double holds exactly, into a number in [0, 1).
         const UNIT: f64 = 1.0 / 9_007_199_254_740_992.0;
-        #[expect(clippy::cast_precision_loss, reason = "53 bits fit into a double exactly")]
         let unit = (self.bits() >> 11) as f64 * UNIT;
         from + to.saturating_sub(from).mul_f64(unit)
     }

@@ -168,7 +168,11 @@ pub struct Endpoint {
     breakers: [Breaker; Route::COUNT],
     backoff: Backoff,
     phase: Phase,
-    next_id: u64,
+    /// Of the next payload made by this process; counts up from [`MADE_FIRST`].
+    next_made_id: u64,
+    /// Of the next payload read from the spool; counts down to 0, for those are older than all that
+    /// was made, and come newest first.
+    next_restored_id: u64,
     /// Files whose content is done with; at most as many as were restored.
     releases: VecDeque<Release>,
     /// Handed out by `finish`, not settled yet.
@@ -176,6 +180,9 @@ pub struct Endpoint {
     last_failure: Option<Cause>,
     ledger: Ledger,
 }
+
+/// Number of the first payload made by this process: half of all numbers are for restored ones.
+const MADE_FIRST: u64 = 1 << 63;
 
 #[derive(Debug)]
 struct InFlight {
@@ -207,7 +214,8 @@ impl Endpoint {
             breakers: Default::default(),
             backoff: Backoff::new(limits.backoff, rng),
             phase: Phase::Running,
-            next_id: 0,
+            next_made_id: MADE_FIRST,
+            next_restored_id: MADE_FIRST - 1,
             releases: VecDeque::new(),
             unsettled: Tally::default(),
             last_failure: None,
@@ -218,7 +226,8 @@ impl Endpoint {
     /// Takes a payload made by this process. It never fails: what can't be kept is counted.
     pub fn enqueue(&mut self, payload: Payload) {
         self.ledger.made += Tally::from(&payload);
-        let transaction = self.transaction(payload);
+        let transaction = Transaction::new(TransactionId(self.next_made_id), payload);
+        self.next_made_id += 1;
         if let Some(reason) = self.closed() {
             self.give_up(transaction, reason);
         } else {
@@ -227,10 +236,14 @@ impl Endpoint {
         }
     }
 
-    /// Takes a payload read from the spool; it waits with those to be retried.
+    /// Takes a payload read from the spool, the newest first. It waits with those to be retried,
+    /// and is older than all that were made: the first to go if the queue is full, for it has a
+    /// file.
     pub fn restore(&mut self, payload: Payload, taken: Taken, ticket: Ticket) {
         self.ledger.restored += Tally::from(&payload);
-        let transaction = Transaction { taken, ticket: Some(ticket), ..self.transaction(payload) };
+        let transaction = Transaction::new(TransactionId(self.next_restored_id), payload);
+        let transaction = Transaction { taken, ticket: Some(ticket), ..transaction };
+        self.next_restored_id -= 1;
         if let Some(reason) = self.closed() {
             self.give_up(transaction, reason);
         } else {
@@ -347,7 +360,8 @@ impl Endpoint {
     }
 
     /// From now on nothing is worth more than to deliver what is here before `deadline`: pauses are
-    /// cut to what fits, and one success opens a route for all that waits. Requests in flight go on.
+    /// cut to what fits, and one success opens a route for all that waits. Requests in flight go
+    /// on.
     pub fn begin_stop(&mut self, deadline: Instant, now: Instant) {
         if self.phase == Phase::Running {
             self.phase = Phase::Stopping { deadline };
@@ -439,12 +453,6 @@ impl Endpoint {
             last_failure: self.last_failure,
             key: self.key_state,
         }
-    }
-
-    fn transaction(&mut self, payload: Payload) -> Transaction {
-        let id = TransactionId(self.next_id);
-        self.next_id += 1;
-        Transaction::new(id, payload)
     }
 
     /// Why nothing can be taken in, if so.

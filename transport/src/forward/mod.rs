@@ -10,15 +10,18 @@
 //! The rules are told in `docs/delivery.md`. The modules stand in the order of use: each may use
 //! those above it, none those below.
 
-pub mod host;
-pub mod ledger;
 pub mod outcome;
 pub mod retry_after;
 pub mod secret;
+
+pub mod host;
 pub mod transaction;
 
 pub mod backoff;
+pub mod ledger;
+
 mod retry;
 
 pub mod endpoint;
+
 pub mod spool;

@@ -154,8 +154,8 @@ mod tests {
     #[test]
     fn new_ones_leave_in_order_and_then_failed_ones_newest_first() {
         let mut backlog = Backlog::new(1000);
-        for id in [3, 1, 2] {
-            assert!(backlog.push_retry(transaction(id, Route::SeriesV2, 1)).is_empty());
+        for (id, route) in [(3, Route::SeriesV2), (1, Route::SeriesV2), (2, Route::Checks)] {
+            assert!(backlog.push_retry(transaction(id, route, 1)).is_empty());
         }
         for id in [4, 5] {
             assert!(backlog.push_fresh(transaction(id, Route::Sketches, 1)).is_empty());

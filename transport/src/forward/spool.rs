@@ -7,9 +7,10 @@
 //!
 //! The spool makes system calls but reads no clock: the time since 1970 comes in as a value.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::ops::Bound;
 use std::path::Path;
 use std::time::Duration;
 
@@ -108,6 +109,7 @@ pub struct Spool {
     bytes: u64,
     claims: BTreeMap<Ticket, Claim>,
     next_ticket: u64,
+    /// Counts down: what is put away first is the newest, and names order by age.
     sequence: u32,
     counters: SpoolCounters,
 }
@@ -145,7 +147,7 @@ impl Spool {
             bytes: 0,
             claims: BTreeMap::new(),
             next_ticket: 0,
-            sequence: 0,
+            sequence: u32::MAX,
             counters: SpoolCounters::default(),
         };
         spool.survey();
@@ -193,9 +195,9 @@ impl Spool {
         }
     }
 
-    /// Puts away what an endpoint could not deliver, and says what became of it. Older files make
-    /// room if need be, oldest first, but none that this process has written. Writes and waits for
-    /// the disk. Call [`Spool::sync`] after the last one.
+    /// Puts away what an endpoint could not deliver, and says what became of it. To be called for
+    /// the newest first. Files of earlier processes make room if need be, oldest first. Writes and
+    /// waits for the disk. Call [`Spool::sync`] after the last one.
     pub fn put(&mut self, endpoint: &EndpointId, undelivered: &Undelivered, now_s: u64) -> Fate {
         let tally = Tally::from(&undelivered.payload);
         let claim = undelivered.ticket.and_then(|ticket| Some((ticket, self.claims.get(&ticket)?)));
@@ -288,7 +290,7 @@ impl Spool {
             return Err(NotStored::Full);
         }
         self.make_room(bytes)?;
-        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence = self.sequence.wrapping_sub(1);
         let name =
             Name { created_s: record.created_s, sequence: self.sequence, random: self.rng.bits() };
         self.folder.write(name, &content).map_err(|error| match error.kind() {
@@ -306,13 +308,13 @@ impl Spool {
         if bytes > self.limits.bytes_max {
             return Err(NotStored::Full);
         }
-        let mut busy = BTreeSet::new();
+        let mut tried = Bound::Unbounded;
         while over(self) {
-            let oldest = self.files.keys().find(|name| !busy.contains(*name)).copied();
-            let oldest = oldest.ok_or(NotStored::Full)?;
-            match self.discard(oldest) {
-                Some(tally) => self.counters.crowded_out += tally,
-                None => drop(busy.insert(oldest)),
+            let oldest = self.files.range((tried, Bound::Unbounded)).next();
+            let (&oldest, _) = oldest.ok_or(NotStored::Full)?;
+            tried = Bound::Excluded(oldest);
+            if let Some(tally) = self.discard(oldest) {
+                self.counters.crowded_out += tally;
             }
         }
         Ok(())

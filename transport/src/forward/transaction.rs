@@ -149,7 +149,7 @@ pub struct Payload {
     pub points: u32,
 }
 
-/// Number of a transaction within its endpoint; grows with age, never repeats.
+/// Number of a transaction within its endpoint; never repeats. The older has the smaller one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransactionId(pub(super) u64);
 

@@ -147,6 +147,20 @@ fn a_stop_cuts_a_long_pause_unless_the_intake_asked_for_one_that_fits() {
     assert!(stop(Some(s(8)), s(8)) < s(1), "no time would remain for the attempt");
 }
 
+#[test]
+fn one_success_opens_a_route_during_a_stop() {
+    let now = Instant::now();
+    let mut backoff = stopping(5, now + s(8));
+    let mut breaker = Breaker::default();
+    for _ in 0..5 {
+        breaker.note_sent();
+        breaker.note_failure(None, &mut backoff, now);
+    }
+    breaker.note_sent();
+    breaker.note_success(&mut backoff, now);
+    assert!(breaker.admits(now));
+}
+
 /// Kolmogorov and Smirnov's distance of values in [0, 1) from the uniform distribution.
 fn distance_from_uniform(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);

@@ -1,16 +1,15 @@
 //! An endpoint against scripted intakes with a virtual clock: every fault, running and stopping,
-//! healing and not; and random schedules, after each step of which the ledger balances.
+//! healing and not.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use proptest::prelude::{
-    Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
-};
 
 use super::*;
 use crate::forward::outcome::{NotSent, Sent};
 use crate::forward::transaction::Encoding;
+
+mod schedules;
 
 const STOP: Duration = Duration::from_secs(8);
 
@@ -313,6 +312,18 @@ fn a_dead_kept_connection_costs_no_time_and_no_failure() {
     world.check();
 }
 
+#[test]
+fn a_failure_on_a_new_connection_does_not_bind_later_attempts_to_new_ones() {
+    let mut world = World::of_one_payload();
+    let stale = Attempt::Stale { sent: Sent::Part };
+    for expected in [Connection::Any, Connection::Fresh, Connection::Any] {
+        let dispatch = world.endpoint.poll_send(world.now).unwrap();
+        assert_eq!(dispatch.connection, expected);
+        world.endpoint.handle_outcome(dispatch.id, stale, world.now);
+        world.now = world.endpoint.next_wakeup().unwrap_or(world.now);
+    }
+}
+
 /// The probe of a blocked route meets a dead connection: it must stay the probe, or nobody would
 /// ever send again.
 #[test]
@@ -358,6 +369,20 @@ fn a_stop_that_finds_the_intake_well_again_delivers_a_full_queue() {
     world.stop();
     world.run(STOP, |_| (ACCEPTED, Duration::from_millis(20)));
     assert!(world.endpoint.is_idle(), "{:?}", world.endpoint.status());
+}
+
+#[test]
+fn what_is_left_at_the_end_comes_newest_first() {
+    let mut world = World::of_one_payload();
+    for route in [Route::Events, Route::SeriesV2, Route::Checks] {
+        world.endpoint.enqueue(payload(route, 10, 0));
+    }
+    world.run(s(1), |n| (if n == 1 { answer(500) } else { ACCEPTED }, s(2 * u64::from(n == 2))));
+    world.endpoint.enqueue(payload(Route::Sketches, 10, 0));
+    let left = world.endpoint.finish();
+    let routes: Vec<Route> = left.iter().map(|undelivered| undelivered.payload.route).collect();
+    // The sketches were queued, the second series in flight, the event had failed.
+    assert_eq!(routes, [Route::Sketches, Route::SeriesV2, Route::Events]);
 }
 
 #[test]
@@ -407,9 +432,9 @@ fn a_replaced_key_applies_to_what_was_queued_and_refused_before() {
     let verdict = world.endpoint.handle_outcome(first.id, answer(403), now);
     assert!(matches!(verdict, Some(Verdict::Resend { .. })));
     assert_eq!(world.endpoint.key_state(), KeyState::Unproven);
-    for expected in [first.id, TransactionId(1)] {
+    for expected in [Route::SeriesV2, Route::Events] {
         let next = world.endpoint.poll_send(now).unwrap();
-        assert_eq!((next.id, next.key.expose()), (expected, "k2"));
+        assert_eq!((next.payload.route, next.key.expose()), (expected, "k2"));
     }
     // The new one is no better: that is an answer about this payload.
     assert_eq!(
@@ -497,6 +522,30 @@ fn a_restored_payload_gives_its_file_free_when_the_intake_has_decided() {
     }
 }
 
+/// The spool is read newest first, and everything in it is older than what this process makes.
+#[test]
+fn restored_payloads_are_sent_after_new_ones_and_newest_first() {
+    let mut world = World::new(endpoint(key("k1"), EndpointLimits::default()));
+    world.endpoint.enqueue(payload(Route::SeriesV2, 1, 4));
+    for points in [3, 2, 1] {
+        world.endpoint.restore(payload(Route::SeriesV2, 1, points), Taken::No, Ticket(0));
+    }
+    let order = std::iter::from_fn(|| world.endpoint.poll_send(world.now));
+    assert_eq!(order.map(|next| next.payload.points).collect::<Vec<_>>(), [4, 3, 2, 1]);
+}
+
+#[test]
+fn a_restored_payload_makes_room_for_what_has_no_file() {
+    let limits = EndpointLimits { queue_bytes_max: 250, ..EndpointLimits::default() };
+    let mut world = World::new(endpoint(key("k1"), limits));
+    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 1));
+    world.endpoint.restore(payload(Route::SeriesV2, 100, 1), Taken::No, Ticket(1));
+    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 1));
+    assert_eq!(world.endpoint.poll_release(), Some(Release::Keep(Ticket(1))));
+    assert!(world.endpoint.ledger().dropped.is_empty());
+    world.check();
+}
+
 #[test]
 fn a_restored_payload_that_finds_no_room_keeps_its_file() {
     let limits = EndpointLimits { queue_bytes_max: 150, ..EndpointLimits::default() };
@@ -523,180 +572,4 @@ fn the_key_does_not_show_in_what_an_endpoint_prints() {
     let dispatch = world.endpoint.poll_send(world.now).unwrap();
     let printed = format!("{dispatch:?} {:?} {}", world.endpoint, world.endpoint.id());
     assert!(!printed.contains("0123456789"), "{printed}");
-}
-
-/// One thing that may happen to an endpoint.
-#[derive(Clone, Debug)]
-enum Step {
-    Enqueue { route: usize, bytes: usize, points: u32 },
-    Restore { bytes: usize, points: u32 },
-    Wait { ms: u64 },
-    Send,
-    Outcome { pick: usize, attempt: Attempt },
-    ReplaceKey { number: u8 },
-    BeginStop { ms: u64 },
-    Finish,
-}
-
-fn any_attempt() -> impl Strategy<Value = Attempt> {
-    let faults: Vec<Attempt> = faults().into_iter().map(|(attempt, _)| attempt).collect();
-    prop_oneof![
-        4 => Just(ACCEPTED),
-        6 => proptest::sample::select(faults),
-        1 => (0_u64..100).prop_map(|pause_s| Attempt::Answered {
-            status: 429,
-            retry_after: Some(s(pause_s)),
-        }),
-    ]
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        6 => (0..Route::COUNT, 0_usize..400, 0_u32..100)
-            .prop_map(|(route, bytes, points)| Step::Enqueue { route, bytes, points }),
-        1 => (0_usize..400, 0_u32..100).prop_map(|(bytes, points)| Step::Restore { bytes, points }),
-        4 => (0_u64..20_000).prop_map(|ms| Step::Wait { ms }),
-        10 => Just(Step::Send),
-        9 => (any::<usize>(), any_attempt())
-            .prop_map(|(pick, attempt)| Step::Outcome { pick, attempt }),
-        1 => (0_u8..3).prop_map(|number| Step::ReplaceKey { number }),
-    ]
-}
-
-/// Mostly running, then perhaps a stop with things going on, then perhaps an end.
-fn any_schedule() -> impl Strategy<Value = Vec<Step>> {
-    let steps = || proptest::collection::vec(any_step(), 0..80);
-    let stop = proptest::option::of((0_u64..10_000).prop_map(|ms| Step::BeginStop { ms }));
-    let finish = proptest::option::of(Just(Step::Finish));
-    (steps(), stop, steps(), finish, steps()).prop_map(
-        |(running, stop, stopping, finish, after)| {
-            let finish = finish.into_iter();
-            running.into_iter().chain(stop).chain(stopping).chain(finish).chain(after).collect()
-        },
-    )
-}
-
-/// What a schedule has done to an endpoint, as seen from outside.
-struct Run {
-    endpoint: Endpoint,
-    now: Instant,
-    in_flight: Vec<TransactionId>,
-    accepted: u64,
-    tickets: u64,
-    released: u64,
-}
-
-const SMALL_IN_FLIGHT_MAX: usize = 3;
-const SMALL_QUEUE_BYTES_MAX: usize = 1000;
-
-impl Run {
-    fn new(key: Option<Secret>) -> Self {
-        let limits = EndpointLimits {
-            in_flight_max: SMALL_IN_FLIGHT_MAX,
-            queue_bytes_max: SMALL_QUEUE_BYTES_MAX,
-            ..EndpointLimits::default()
-        };
-        Self {
-            endpoint: endpoint(key, limits),
-            now: Instant::now(),
-            in_flight: Vec::new(),
-            accepted: 0,
-            tickets: 0,
-            released: 0,
-        }
-    }
-
-    fn step(&mut self, step: Step) {
-        let Self { endpoint, now, in_flight, .. } = self;
-        match step {
-            Step::Enqueue { route, bytes, points } => {
-                endpoint.enqueue(payload(Route::ALL[route], bytes, points));
-            }
-            Step::Restore { bytes, points } => {
-                let taken = if points % 2 == 0 { Taken::No } else { Taken::Maybe };
-                endpoint.restore(
-                    payload(Route::SeriesV2, bytes, points),
-                    taken,
-                    Ticket(self.tickets),
-                );
-                self.tickets += 1;
-            }
-            Step::Wait { ms } => *now += Duration::from_millis(ms),
-            Step::Send => in_flight.extend(endpoint.poll_send(*now).map(|dispatch| dispatch.id)),
-            Step::Outcome { pick, attempt } => {
-                if !in_flight.is_empty() {
-                    let id = in_flight.swap_remove(pick % in_flight.len());
-                    let verdict = endpoint.handle_outcome(id, attempt, *now);
-                    self.accepted += u64::from(verdict == Some(Verdict::Accepted));
-                }
-            }
-            Step::ReplaceKey { number } => {
-                endpoint.replace_key(Secret::parse(&format!("k{number}")).unwrap());
-            }
-            Step::BeginStop { ms } => endpoint.begin_stop(*now + Duration::from_millis(ms), *now),
-            Step::Finish => self.finish(),
-        }
-        self.check();
-    }
-
-    fn finish(&mut self) {
-        for (place, undelivered) in self.endpoint.finish().into_iter().enumerate() {
-            self.released += u64::from(undelivered.ticket.is_some());
-            assert_eq!(self.endpoint.balance(), Ok(()));
-            let fate = if place % 2 == 0 { Fate::Spooled } else { Fate::GivenUp };
-            self.endpoint.settle(undelivered, fate);
-        }
-        self.in_flight.clear();
-    }
-
-    fn check(&mut self) {
-        let status = self.endpoint.status();
-        assert_eq!(self.endpoint.balance(), Ok(()));
-        assert_eq!(status.in_flight, self.in_flight.len());
-        assert!(status.in_flight <= SMALL_IN_FLIGHT_MAX);
-        assert!(status.queued_bytes <= SMALL_QUEUE_BYTES_MAX || status.queued.payloads == 1);
-        assert_eq!(self.endpoint.ledger().accepted.payloads, self.accepted);
-        while self.endpoint.poll_release().is_some() {
-            self.released += 1;
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
-
-    /// For all schedules of payloads, outcomes, times, keys and stops: after each step the ledger
-    /// balances and the bounds hold; after the end nothing is left over and each file of the spool
-    /// has been given free once.
-    #[test]
-    fn the_ledger_balances_after_every_step(
-        keyed in any::<bool>(),
-        schedule in any_schedule(),
-    ) {
-        let mut run = Run::new(key("k1").filter(|_| keyed));
-        for step in schedule {
-            run.step(step);
-        }
-        run.step(Step::Finish);
-        prop_assert!(run.endpoint.is_idle());
-        prop_assert_eq!(run.released, run.tickets);
-    }
-
-    /// From all states that a schedule can bring about: once the intake is well and stays well,
-    /// everything that waits is delivered. No breaker stays shut.
-    #[test]
-    fn an_intake_that_is_well_gets_everything(
-        schedule in proptest::collection::vec(any_step(), 0..100),
-    ) {
-        let mut run = Run::new(key("k1"));
-        for step in schedule {
-            run.step(step);
-        }
-        let pending = run.in_flight.iter().map(|&id| (run.now, id, ACCEPTED)).collect();
-        let start = run.now;
-        let mut world =
-            World { endpoint: run.endpoint, start, now: start, coming: pending, sent: Vec::new() };
-        world.run(s(3600), |_| (ACCEPTED, Duration::from_millis(1)));
-        prop_assert!(world.endpoint.is_idle());
-    }
 }

@@ -29,7 +29,7 @@ const CREATE_ATTEMPTS: usize = 8;
 pub(super) struct Name {
     /// When its payload was first spooled: seconds since 1970.
     pub(super) created_s: u64,
-    /// Order within one process and second.
+    /// Order within one process and second; grows from old to new.
     pub(super) sequence: u32,
     /// Keeps two processes apart.
     pub(super) random: u64,
@@ -123,14 +123,7 @@ impl Folder {
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-        let stat = rustix::fs::fstat(&file)?;
-        let ours = FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_nlink > 0;
-        Ok(ours.then(|| File::from(file)))
+        hold(file)
     }
 
     /// Writes a whole file, durably but for its name (see [`Folder::sync`]): under another name
@@ -204,6 +197,19 @@ impl Folder {
     }
 }
 
+/// Locks an open file. `None` if another process holds it, if it has been removed since it was
+/// opened, or if it is no file at all.
+fn hold(file: OwnedFd) -> io::Result<Option<File>> {
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let stat = rustix::fs::fstat(&file)?;
+    let ours = FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_nlink > 0;
+    Ok(ours.then(|| File::from(file)))
+}
+
 impl Name {
     /// Its name when it is whole.
     pub(super) fn whole(self) -> String {
@@ -263,6 +269,36 @@ impl std::error::Error for SpoolError {
 mod tests {
     use super::*;
 
+    const NAME: Name = Name { created_s: 1, sequence: 2, random: 3 };
+
+    /// Another agent may remove a file between our opening it and our locking it.
+    #[test]
+    fn a_file_that_was_removed_after_it_was_opened_is_not_ours_to_deliver() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "content").unwrap();
+        let [first, second] = [(); 2].map(|()| OwnedFd::from(File::open(&path).unwrap()));
+        let held = hold(first).unwrap();
+        assert!(held.is_some());
+        std::fs::remove_file(&path).unwrap();
+        drop(held);
+        assert!(hold(second).unwrap().is_none());
+    }
+
+    /// Something may take the name of a file after the folder was listed.
+    #[test]
+    fn a_link_or_a_folder_under_our_name_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path(), NAME).unwrap();
+        let path = dir.path().join(FOLDER).join(NAME.whole());
+        std::fs::write(dir.path().join("outside"), "content").unwrap();
+        std::os::unix::fs::symlink(dir.path().join("outside"), &path).unwrap();
+        assert!(folder.lock(&NAME.whole()).is_err());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(folder.lock(&NAME.whole()).is_err());
+    }
+
     #[test]
     fn a_name_reads_back_and_orders_by_age() {
         let old = Name { created_s: 9, sequence: 10, random: u64::MAX };
@@ -277,7 +313,7 @@ mod tests {
 
     #[test]
     fn what_only_resembles_a_name_is_none() {
-        let real = Name { created_s: 1, sequence: 2, random: 3 }.to_string();
+        let real = NAME.to_string();
         for text in ["", "1-2-3", "a-b-c", &format!("{real}-4"), &format!("+{}", &real[1..])] {
             assert_eq!(Name::parse(text), None, "{text}");
         }

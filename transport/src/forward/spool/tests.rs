@@ -1,7 +1,7 @@
 //! The spool on a real folder: what is kept, what is left alone, who gets what, and what a full
 //! disk costs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
@@ -147,9 +147,12 @@ fn a_payload_left_by_one_life_is_delivered_by_the_next() {
 
     let mut second = endpoint();
     let mut spool = place.open();
+    let mut order = Vec::new();
     while let Some(restored) = spool.claim(&[&id()]) {
+        order.push(restored.payload.points);
         second.restore(restored.payload, restored.taken, restored.ticket);
     }
+    assert_eq!(order, [3, 2, 1]);
     let accepted = Attempt::Answered { status: 202, retry_after: None };
     while let Some(dispatch) = second.poll_send(now) {
         second.handle_outcome(dispatch.id, accepted, now);
@@ -389,7 +392,7 @@ fn the_oldest_files_make_room_and_our_own_do_not() {
     drop(spool);
     // A lower bound holds from the start.
     let mut spool = place.open_at(NOW_S, each * 2);
-    assert_eq!(claim_all(&mut spool), [14, 13]);
+    assert_eq!(claim_all(&mut spool), [11, 12], "what was put away first was the newest");
     drop(spool);
     let mut none = place.open_at(NOW_S, 0);
     assert_eq!((claim_all(&mut none), none.bytes()), (vec![], 0));
@@ -431,7 +434,7 @@ fn a_file_for_an_endpoint_that_is_not_configured_stays() {
     assert_eq!(claim_all(&mut place.open()), [1]);
 }
 
-/// Marks the process in which a file may have two blocks (one or two KiB, by the shell's reckoning).
+/// Marks the process in which a file may have two blocks: one or two KiB, as the shell counts.
 const LIMITED: &str = "LASTDROP_TEST_FILES_ARE_LIMITED";
 
 /// The limit on the size of files stands in for a full disk: like that it lets a write begin and
