@@ -36,7 +36,7 @@ pub(crate) const ALL: &[Key] = &[
         .flag("--stop-timeout"),
     Key::new("lastdrop_linger", into!(TIME, process.linger), "2s", "silence on all sockets that ends the reception at the stop (`run` only)")
         .flag("--linger"),
-    Key::new("lastdrop_burst_bytes", into!(BYTES_OR_AUTO, process.burst_bytes), "auto", "kernel memory for a burst on UDP; auto: 32 MiB, or an eighth of the container's memory if that is less")
+    Key::new("lastdrop_burst_bytes", into!(BYTES_OR_AUTO, process.burst_bytes), "auto", "kernel memory for a burst on UDP; auto: 52 MiB, or an eighth of the container's memory if that is less")
         .flag("--burst-bytes"),
     Key::new("lastdrop_receivers", into!(THREADS, process.receivers), "1", "receiving threads")
         .flag("--receivers"),
