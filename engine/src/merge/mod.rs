@@ -11,21 +11,24 @@
 //!
 //! A slot ships once: its buckets wait here until every worker has closed it.
 
-use crate::bucket::{Bucket, Entry, HistogramSettings, Sample, SampleKind, Value};
-use crate::context::{Context, ContextId, Tag};
+mod contexts;
+mod entries;
+mod lane;
+
+use self::contexts::{Contexts, MergedId};
+use self::entries::Entries;
+use self::lane::{Closed, End, Lane};
+use crate::bucket::{Bucket, Entry, HistogramSettings, Value};
+use crate::context::Tag;
 use crate::enrich::Blocklist;
-use crate::handover::{BucketConsumer, Definition, Handover, Open};
+use crate::handover::{BucketConsumer, Handover, Open};
 use crate::ledger::{MergeCounts, MergeLedger};
-use crate::message::Kind;
 use crate::series::{
     Event, Origin, Point, Series, SeriesKind, ServiceCheck, SketchPoint, SketchSeries, Tags,
 };
 use crate::stop::{Drained, Flushed};
-use crate::time::{NS_PER_S, Slot, Stamp};
-use ahash::RandomState;
-use hashbrown::HashTable;
+use crate::time::{Slot, Stamp};
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 /// How the merge makes series of buckets.
@@ -62,9 +65,6 @@ pub enum Item<'a> {
 /// Takes what leaves the merge.
 pub type Sink<'s> = dyn FnMut(Item<'_>) + 's;
 
-/// Number of a context in the merge.
-type MergedId = u32;
-
 /// The merge: the consumer of all bucket rings.
 #[derive(Debug)]
 pub struct Merge {
@@ -83,31 +83,6 @@ pub struct Merge {
     ledger: MergeLedger,
     /// Metric name with suffix; kept for its memory.
     name: String,
-}
-
-/// What the merge knows of one worker.
-#[derive(Debug)]
-struct Lane {
-    ring: BucketConsumer,
-    /// The worker's context numbers as the merge's own.
-    ids: Vec<Option<MergedId>>,
-    closed: Closed,
-    end: End,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Closed {
-    number: u64,
-    cutoff: Slot,
-    at: Stamp,
-    open: Open,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Open,
-    /// Everything is handed over; the time of the seal.
-    Sealed(Stamp),
 }
 
 impl Merge {
@@ -392,235 +367,7 @@ impl Merge {
     }
 }
 
-/// The entries of one start, each context once.
-#[derive(Debug, Default)]
-struct Entries {
-    list: Vec<Entry>,
-    /// Position in `list` plus one, by context; empty while one bucket alone is in.
-    positions: Vec<u32>,
-}
-
-impl Entries {
-    /// Adds a worker's bucket; of two entries of one context the older decides the type.
-    fn add(&mut self, bucket: &mut Bucket, contexts: MergedId, counts: &mut MergeCounts) {
-        self.positions.resize(contexts as usize, 0);
-        for entry in bucket.drain() {
-            let Some(position) = self.positions.get_mut(entry.context as usize) else { continue };
-            match self.list.get_mut((*position).wrapping_sub(1) as usize) {
-                Some(known) => join(known, entry, counts),
-                None => {
-                    self.list.push(entry);
-                    *position = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
-                }
-            }
-        }
-    }
-
-    fn holds(&self, id: MergedId) -> bool {
-        self.positions.get(id as usize).is_some_and(|position| *position > 0)
-    }
-}
-
-/// Joins two workers' entries of one context and slot.
-fn join(known: &mut Entry, mut other: Entry, counts: &mut MergeCounts) {
-    if other.first < known.first {
-        std::mem::swap(known, &mut other);
-    }
-    known.seen = known.seen.max(other.seen);
-    match (&mut known.value, other.value) {
-        (_, None) => {}
-        (value @ None, other) => *value = other,
-        (Some(value), Some(other)) => match value.merge(&other) {
-            Ok(refused) => counts.set_limit += refused as u64,
-            Err(_) => counts.type_conflict += 1,
-        },
-    }
-    match (&mut known.sketch, other.sketch) {
-        (_, None) => {}
-        (sketch @ None, other) => *sketch = other,
-        (Some(sketch), Some(mut other)) => sketch.merge(&mut other),
-    }
-}
-
-impl Lane {
-    /// Learns a context of the worker.
-    fn define(&mut self, definition: Definition, contexts: &mut Contexts) {
-        let Definition { id, context, kind, first } = definition;
-        let merged = contexts.hold(context, kind, first);
-        let index = id as usize;
-        if index >= self.ids.len() {
-            self.ids.resize(index + 1, None);
-        }
-        if let Some(known) = self.ids.get_mut(index) {
-            *known = Some(merged);
-        }
-    }
-
-    /// Forgets contexts of the worker.
-    fn retire(&mut self, ids: &[ContextId], contexts: &mut Contexts) {
-        for id in ids {
-            if let Some(merged) = self.ids.get_mut(*id as usize).and_then(Option::take) {
-                contexts.release(merged);
-            }
-        }
-    }
-
-    /// Replaces the worker's context numbers by the merge's.
-    fn rename(&self, bucket: &mut Bucket, contexts: &mut Contexts) {
-        bucket.rename(|id, seen| {
-            let merged = self.ids.get(id as usize).copied().flatten()?;
-            contexts.note_seen(merged, seen);
-            Some(merged)
-        });
-    }
-}
-
-/// The contexts of all workers.
-#[derive(Debug, Default)]
-struct Contexts {
-    slots: Vec<Option<Live>>,
-    free: Vec<MergedId>,
-    identities: HashTable<MergedId>,
-    hasher: RandomState,
-    live: usize,
-}
-
-#[derive(Debug)]
-struct Live {
-    context: Arc<Context>,
-    /// Time of the latest sample, of any worker.
-    seen: Stamp,
-    /// Arrival of the first sample; the oldest of any worker's decides the role.
-    first: Stamp,
-    role: Role,
-    /// Workers that have a number for it.
-    holders: u32,
-}
-
-/// What a context was when it was first seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    Counter,
-    Other,
-}
-
-impl Contexts {
-    fn len(&self) -> MergedId {
-        MergedId::try_from(self.slots.len()).unwrap_or(MergedId::MAX)
-    }
-
-    fn get(&self, id: MergedId) -> Option<&Arc<Context>> {
-        self.live(id).map(|live| &live.context)
-    }
-
-    fn live(&self, id: MergedId) -> Option<&Live> {
-        self.slots.get(id as usize)?.as_ref()
-    }
-
-    /// The number of a context that a worker has learnt.
-    fn hold(&mut self, context: Arc<Context>, kind: Kind, first: Stamp) -> MergedId {
-        let role = if kind == Kind::Counter { Role::Counter } else { Role::Other };
-        let hash = self.hash(&context);
-        let slots = &self.slots;
-        let live = |id: MergedId| slots.get(id as usize).and_then(Option::as_ref);
-        let same = |id: &MergedId| live(*id).is_some_and(|l| l.context.same_series(&context));
-        if let Some(&id) = self.identities.find(hash, same) {
-            if let Some(Some(live)) = self.slots.get_mut(id as usize) {
-                live.holders += 1;
-                if first < live.first {
-                    (live.first, live.role) = (first, role);
-                }
-            }
-            return id;
-        }
-        let live = Live { context, seen: first, first, role, holders: 1 };
-        let id = self.free.pop().unwrap_or_else(|| self.len());
-        if id as usize == self.slots.len() {
-            self.slots.push(Some(live));
-        } else if let Some(slot) = self.slots.get_mut(id as usize) {
-            *slot = Some(live);
-        }
-        self.live += 1;
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.identities.insert_unique(hash, id, |id| {
-            let live = slots.get(*id as usize).and_then(Option::as_ref);
-            live.map_or(0, |live| hash_context(hasher, &live.context))
-        });
-        id
-    }
-
-    fn release(&mut self, id: MergedId) {
-        if let Some(Some(live)) = self.slots.get_mut(id as usize) {
-            live.holders -= 1;
-        }
-    }
-
-    fn note_seen(&mut self, id: MergedId, seen: Stamp) {
-        if let Some(Some(live)) = self.slots.get_mut(id as usize) {
-            live.seen = live.seen.max(seen);
-        }
-    }
-
-    /// Whether a zero is due for the slot that starts at `start_s`.
-    fn is_live_counter(&self, id: MergedId, start_s: u64, expiry_s: u64) -> bool {
-        self.live(id).is_some_and(|live| {
-            let until_ns = live.seen.ns().saturating_add(expiry_s.saturating_mul(NS_PER_S));
-            live.role == Role::Counter && until_ns > Stamp::from_s(start_s).ns()
-        })
-    }
-
-    /// Gives a live counter's entry its zero: nothing to a counter, but the protocol has it that a
-    /// context once seen as a counter takes it whatever it holds now.
-    fn add_zero(&self, entry: &mut Entry, start_s: u64, expiry_s: u64) {
-        if !self.is_live_counter(entry.context, start_s, expiry_s) {
-            return;
-        }
-        let kind = SampleKind::Counter;
-        let zero = Sample { kind, value: 0.0, member: &[], rate: 1.0, stamp: entry.seen };
-        let value = entry.value.get_or_insert_with(|| Value::new(kind));
-        let added = value.add(&zero);
-        debug_assert!(added.is_ok(), "zero is finite and takes no room");
-    }
-
-    fn expire(&mut self, at: Stamp, idle_s: u64, counters_s: u64, held: &[bool]) {
-        for id in 0..self.len() {
-            let Some(slot) = self.slots.get_mut(id as usize) else { continue };
-            let Some(live) = slot else { continue };
-            let ttl_s = match live.role {
-                Role::Counter => idle_s.saturating_add(counters_s),
-                Role::Other => idle_s,
-            };
-            let until_ns = live.seen.ns().saturating_add(ttl_s.saturating_mul(NS_PER_S));
-            let is_held = live.holders > 0 || held.get(id as usize).copied().unwrap_or(false);
-            if until_ns >= at.ns() || is_held {
-                continue;
-            }
-            let hash = hash_context(&self.hasher, &live.context);
-            *slot = None;
-            if let Ok(known) = self.identities.find_entry(hash, |known| *known == id) {
-                known.remove();
-            }
-            self.free.push(id);
-            self.live -= 1;
-        }
-    }
-
-    fn hash(&self, context: &Context) -> u64 {
-        hash_context(&self.hasher, context)
-    }
-}
-
 /// A start as the intake counts seconds: signed.
 fn second(start_s: u64) -> i64 {
     i64::try_from(start_s).unwrap_or(i64::MAX)
-}
-
-fn hash_context(hasher: &RandomState, context: &Context) -> u64 {
-    let mut hasher = hasher.build_hasher();
-    hasher.write(context.name.as_bytes());
-    hasher.write(context.host.as_bytes());
-    for tag in context.telling_tags() {
-        hasher.write(tag.as_str().as_bytes());
-    }
-    hasher.finish()
 }
