@@ -3,7 +3,7 @@
 use crate::bucket::{Entry, Sample, SampleKind, Value};
 use crate::context::Context;
 use crate::message::Kind;
-use crate::time::{NS_PER_S, Stamp};
+use crate::time::Stamp;
 use ahash::RandomState;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
@@ -25,7 +25,7 @@ pub(super) struct Contexts {
 #[derive(Debug)]
 pub(super) struct Live {
     context: Arc<Context>,
-    /// Time of the latest sample, of any worker.
+    /// Time of the latest sample, of any worker: its own, or its arrival.
     seen: Stamp,
     /// Arrival of the first sample; the oldest of any worker's decides the role.
     first: Stamp,
@@ -70,7 +70,7 @@ impl Contexts {
             }
             return id;
         }
-        let live = Live { context, seen: first, first, role, holders: 1 };
+        let live = Live { context, seen: Stamp::default(), first, role, holders: 1 };
         let id = self.free.pop().unwrap_or_else(|| self.len());
         if id as usize == self.slots.len() {
             self.slots.push(Some(live));
@@ -101,8 +101,8 @@ impl Contexts {
     /// Whether a zero is due for the slot that starts at `start_s`.
     pub(super) fn is_live_counter(&self, id: MergedId, start_s: u64, expiry_s: u64) -> bool {
         self.live(id).is_some_and(|live| {
-            let until_ns = live.seen.ns().saturating_add(expiry_s.saturating_mul(NS_PER_S));
-            live.role == Role::Counter && until_ns > Stamp::from_s(start_s).ns()
+            let until_s = live.seen.seconds().saturating_add(expiry_s);
+            live.role == Role::Counter && until_s > start_s
         })
     }
 
@@ -113,7 +113,7 @@ impl Contexts {
             return;
         }
         let kind = SampleKind::Counter;
-        let zero = Sample { kind, value: 0.0, member: &[], rate: 1.0, stamp: entry.seen };
+        let zero = Sample { kind, value: 0.0, member: &[], rate: 1.0, stamp: Stamp::MAX };
         let value = entry.value.get_or_insert_with(|| Value::new(kind));
         let added = value.add(&zero);
         debug_assert!(added.is_ok(), "zero is finite and takes no room");
@@ -127,9 +127,9 @@ impl Contexts {
                 Role::Counter => idle_s.saturating_add(counters_s),
                 Role::Other => idle_s,
             };
-            let until_ns = live.seen.ns().saturating_add(ttl_s.saturating_mul(NS_PER_S));
+            let until_s = live.seen.seconds().saturating_add(ttl_s);
             let is_held = live.holders > 0 || held.get(id as usize).copied().unwrap_or(false);
-            if until_ns >= at.ns() || is_held {
+            if until_s >= at.seconds() || is_held {
                 continue;
             }
             let hash = hash_context(&self.hasher, &live.context);

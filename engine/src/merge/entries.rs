@@ -4,11 +4,10 @@ use super::contexts::MergedId;
 use crate::bucket::{Bucket, Entry};
 use crate::ledger::MergeCounts;
 
-/// The entries of one start, each context once.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     pub(super) list: Vec<Entry>,
-    /// Position in `list` plus one, by context; empty while one bucket alone is in.
+    /// Position in `list` plus one, by context; 0 is none.
     positions: Vec<u32>,
 }
 
@@ -40,21 +39,33 @@ impl Entries {
 
 /// Joins two workers' entries of one context and slot.
 fn join(known: &mut Entry, mut other: Entry, counts: &mut MergeCounts) {
-    if other.first < known.first {
-        std::mem::swap(known, &mut other);
-    }
     known.seen = known.seen.max(other.seen);
-    match (&mut known.value, other.value) {
-        (_, None) => {}
-        (value @ None, other) => *value = other,
-        (Some(value), Some(other)) => match value.merge(&other) {
+    if owns_type(&other, known) {
+        std::mem::swap(&mut known.value, &mut other.value);
+        std::mem::swap(&mut known.first, &mut other.first);
+    }
+    if let (Some(value), Some(theirs)) = (&mut known.value, other.value) {
+        known.first = known.first.min(other.first);
+        match value.merge(&theirs) {
             Ok(refused) => counts.set_limit += refused as u64,
             Err(_) => counts.type_conflict += 1,
-        },
+        }
     }
     match (&mut known.sketch, other.sketch) {
         (_, None) => {}
         (sketch @ None, other) => *sketch = other,
         (Some(sketch), Some(mut other)) => sketch.merge(&mut other),
+    }
+}
+
+/// Whether the type of `other` decides, because its value came first.
+fn owns_type(other: &Entry, known: &Entry) -> bool {
+    match (&other.value, &known.value) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(theirs), Some(ours)) => {
+            let differ = std::mem::discriminant(theirs) != std::mem::discriminant(ours);
+            differ && other.first < known.first
+        }
     }
 }
