@@ -24,13 +24,12 @@ use lastdrop_engine::message::{LineEnd, Options};
 use lastdrop_engine::ring::{Mark, PacketProducer, packet_ring};
 use lastdrop_engine::sampler::LateArrival;
 use lastdrop_engine::series::Origin;
-use lastdrop_engine::stop::{
-    Drained, Lane as Proof, LaneEpochs, Patience, Running, Sealed, ShortReason,
-};
+use lastdrop_engine::stop::{Drained, Lane as Proof, LaneEpochs, Patience, Running, ShortReason};
 use lastdrop_engine::wake::sleeper;
 use lastdrop_engine::worker::{Turn, Worker, WorkerSettings};
+use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
-use model::{Lane, NOW, Preemptions, Sent, Token, check, datagram, is_full, mutant};
+use model::{Cells, Lane, NOW, Preemptions, Sent, Token, check, datagram, is_full, mutant};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -38,25 +37,27 @@ use std::sync::Arc;
 
 #[test]
 fn a_drained_lane_is_complete() {
-    check(Preemptions { quick: 3, full: 3 }, || drain(&[&[2, 1]], 2));
+    check(Preemptions { quick: 3, full: 3 }, || {
+        drain(&[&[2, 1]], &[Patience::Left, Patience::Spent])
+    });
 }
 
 #[test]
 fn a_drained_lane_of_single_records_is_complete() {
-    check(Preemptions { quick: 3, full: 4 }, || drain(&[&[1, 1, 1]], 1));
+    check(Preemptions { quick: 3, full: 4 }, || drain(&[&[1, 1, 1]], &[Patience::Left]));
 }
 
 #[test]
 fn two_lanes_are_drained_when_both_are() {
-    check(Preemptions { quick: 2, full: 3 }, || drain(&[&[1], &[1]], 1));
+    check(Preemptions { quick: 2, full: 3 }, || drain(&[&[1], &[1]], &[Patience::Left]));
     if is_full() {
-        check(Preemptions { quick: 2, full: 2 }, || drain(&[&[1, 1], &[1, 1]], 1));
+        check(Preemptions { quick: 2, full: 2 }, || drain(&[&[1, 1], &[1, 1]], &[Patience::Left]));
     }
 }
 
 /// One receiver sends batches of these sizes through each lane and seals; each lane has a worker;
-/// the flusher compares the epochs up to `looks` times.
-fn drain(batches: &[&'static [usize]], looks: usize) {
+/// the flusher compares the epochs until its patience is spent, and believes what that says.
+fn drain(batches: &[&'static [usize]], looks: &[Patience]) {
     let records: Vec<usize> = batches.iter().map(|lane| lane.iter().sum()).collect();
     let (mut receivers, mut workers) = (Vec::new(), Vec::new());
     let (mut epochs, mut ends) = (Vec::new(), Vec::new());
@@ -78,43 +79,43 @@ fn drain(batches: &[&'static [usize]], looks: usize) {
         };
         receivers.into_iter().map(seal).collect()
     });
-    let sealed = Running::new(epochs).seal(receiver.join().expect("the receiver lives"));
-    if let Some(drained) = compare(sealed, looks) {
-        assert_eq!(drained.lanes().len(), ends.len());
-        for ((proof, (handovers, cells)), records) in
-            drained.lanes().iter().zip(&mut ends).zip(records)
-        {
-            match *proof {
-                Proof::Proved { epoch } => {
-                    assert_eq!(epoch, records as u64 + 1, "the seal is the last record");
-                    assert_eq!(cells.missing(records), 0, "drained, and a record is not applied");
-                    assert!(is_sealed(handovers), "drained, and a bucket is not handed over");
-                }
-                Proof::Short { reason: ShortReason::WorkerGone, unapplied } => {
-                    let applied = (records + 1).saturating_sub(unapplied as usize);
-                    assert_eq!(
-                        cells.missing(applied.min(records)),
-                        0,
-                        "short by more than it says"
-                    );
-                }
-                short => panic!("nobody gives up while patience is left: {short:?}"),
+    let mut sealed = Running::new(epochs).seal(receiver.join().expect("the receiver lives"));
+    for &patience in looks {
+        match sealed.drained(patience) {
+            Ok(drained) => {
+                hold_to(&drained, patience, &records, &mut ends);
+                break;
             }
+            Err(not_yet) => sealed = not_yet,
         }
     }
     let ended: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
     drop((ended, ends));
 }
 
-/// Asks for the proof up to `looks` times.
-fn compare(mut sealed: Sealed, looks: usize) -> Option<Drained> {
-    for _ in 0..looks {
-        match sealed.drained(Patience::Left) {
-            Ok(drained) => return Some(drained),
-            Err(not_yet) => sealed = not_yet,
+/// Asserts what the comparison says of each lane, by reading all that it says is there.
+fn hold_to(
+    drained: &Drained,
+    patience: Patience,
+    records: &[usize],
+    ends: &mut [(BucketConsumer, Arc<Cells>)],
+) {
+    assert_eq!(drained.lanes().len(), records.len());
+    for ((&lane, &records), (handovers, cells)) in drained.lanes().iter().zip(records).zip(ends) {
+        match lane {
+            Proof::Proved { epoch } => {
+                assert_eq!(epoch, records as u64 + 1, "the seal is the last record");
+                assert_eq!(cells.missing(records), 0, "drained, and a record is not applied");
+                assert!(is_sealed(handovers), "drained, and a bucket is not handed over");
+            }
+            Proof::Short { reason, unapplied } => {
+                let deadline = reason == ShortReason::Deadline;
+                assert!(!deadline || patience == Patience::Spent, "given up with patience left");
+                let applied = records.min(records + 1 - unapplied as usize);
+                assert_eq!(cells.missing(applied), 0, "short by more than it says");
+            }
         }
     }
-    None
 }
 
 fn is_sealed(handovers: &mut BucketConsumer) -> bool {
@@ -197,7 +198,7 @@ fn the_shipped_worker_and_merge_lose_nothing() {
         });
         let seal = receiver.join().expect("the receiver lives");
         let sealed = Running::new(vec![LaneEpochs { committed, applied }]).seal(vec![seal]);
-        if let Some(drained) = compare(sealed, 2) {
+        if let Ok(drained) = sealed.drained(Patience::Left) {
             assert_eq!(drained.lanes(), [Proof::Proved { epoch: 3 }]);
             assert_eq!(ledger.read().datagrams, 2, "counters are as new as the epoch");
             let mut sum = 0.0;
@@ -288,6 +289,35 @@ fn pass_through_small_ring(records: usize) {
     drop((worker, handovers));
 }
 
+#[test]
+fn of_two_wakers_none_relies_on_the_other() {
+    check(Preemptions { quick: 3, full: 4 }, || {
+        let (sleeper, flag) = sleeper();
+        let token = Token::new();
+        let changes = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
+        let wakers = changes.clone().map(|change| {
+            let notified = token.clone();
+            let waker = flag.clone().waker(move || notified.notify());
+            thread::spawn(move || {
+                // Relaxed: what makes the change visible in time is the wake-up.
+                change.store(1, Ordering::Relaxed);
+                waker.wake();
+            })
+        });
+        let seen = || changes.iter().map(|change| change.load(Ordering::Relaxed)).sum::<u64>();
+        loop {
+            let before = seen();
+            if before == 2 {
+                break;
+            }
+            sleeper.sleep_unless(|| seen() > before, || token.block());
+        }
+        for waker in wakers {
+            waker.join().expect("the waker lives");
+        }
+    });
+}
+
 // ── The check checked ────────────────────────────────────────────────────────────────────────────
 
 /// How a mistake shows.
@@ -296,10 +326,10 @@ const DEADLOCK: &str = "deadlock; threads";
 const NOT_APPLIED: &str = "a record is not applied";
 const NOT_HANDED_OVER: &str = "a bucket is not handed over";
 const SHORT_BY_MORE: &str = "short by more than it says";
-const GIVEN_UP: &str = "nobody gives up";
+const GIVEN_UP: &str = "given up with patience left";
 
 /// Each mistake, the scenario that finds it, and what that says.
-const MUTANTS: [(&str, &str, &str); 17] = [
+const MUTANTS: [(&str, &str, &str); 19] = [
     // epoch.rs
     ("epoch_publish", "a_drained_lane_is_complete", RACE),
     ("epoch_observe", "a_drained_lane_is_complete", RACE),
@@ -309,6 +339,8 @@ const MUTANTS: [(&str, &str, &str); 17] = [
     // wake.rs
     ("wake_sleeper_fence", "neither_receiver_nor_worker_sleeps_while_there_is_work", DEADLOCK),
     ("wake_waker_fence", "neither_receiver_nor_worker_sleeps_while_there_is_work", DEADLOCK),
+    ("wake_sleeper_fence", "of_two_wakers_none_relies_on_the_other", DEADLOCK),
+    ("wake_waker_fence", "of_two_wakers_none_relies_on_the_other", DEADLOCK),
     // stop.rs
     ("stop_lane_skipped", "two_lanes_are_drained_when_both_are", GIVEN_UP),
     // The copy of rtrb.
