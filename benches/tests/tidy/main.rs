@@ -19,10 +19,10 @@ pub(crate) struct Rule {
     says: &'static str,
     /// Gives what breaks it, a line each: where, and what.
     check: fn(&Tree) -> Vec<String>,
-    /// Files that break it once.
+    /// Files that break it.
     planted: &'static [(&'static str, &'static str)],
     /// What must be found in them.
-    found: &'static str,
+    found: &'static [&'static str],
 }
 
 #[test]
@@ -41,6 +41,6 @@ fn the_house_rules_hold() {
 #[test]
 fn every_rule_finds_its_planted_violation() {
     for rule in RULES {
-        assert_eq!((rule.check)(&Tree::of(rule.planted)), [rule.found], "{}", rule.says);
+        assert_eq!((rule.check)(&Tree::of(rule.planted)), rule.found, "{}", rule.says);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Rule;
 use crate::code::line_of;
-use crate::tree::Tree;
+use crate::tree::{Tree, is_test};
 
 /// All rules.
 pub(crate) const RULES: &[Rule] = &[
@@ -10,7 +10,7 @@ pub(crate) const RULES: &[Rule] = &[
         says: "the first line of a source file says its one purpose",
         check: purposes,
         planted: &[("engine/src/epoch.rs", "use crate::sync::Arc;\n//! Late.")],
-        found: "engine/src/epoch.rs:1: no `//!`",
+        found: &["engine/src/epoch.rs:1: no `//!`"],
     },
     Rule {
         says: "atomics come from engine/src/sync.rs, so that the model checker can replace them",
@@ -20,7 +20,7 @@ pub(crate) const RULES: &[Rule] = &[
             ("engine/src/ring/tests.rs", "//! T\nuse std::sync::atomic::AtomicU64;"),
             ("bin/src/log.rs", "//! L\nuse std::{fmt, sync::{Arc, atomic::{AtomicU64}}};"),
         ],
-        found: "bin/src/log.rs:2: std::sync::atomic::AtomicU64",
+        found: &["bin/src/log.rs:2: std::sync::atomic::AtomicU64"],
     },
     Rule {
         says: "unsafe code is in the rooms that ARCHITECTURE.md names",
@@ -29,13 +29,13 @@ pub(crate) const RULES: &[Rule] = &[
             ("transport/src/sys.rs", "//! S\nunsafe fn a() {}"),
             ("engine/src/frame.rs", "//! unsafe\n#![deny(unsafe_code)]\nfn a() { unsafe { b() } }"),
         ],
-        found: "engine/src/frame.rs:3: unsafe",
+        found: &["engine/src/frame.rs:3: unsafe"],
     },
     Rule {
         says: "what is committed is finished and every test runs",
         check: unfinished,
         planted: &[("bin/src/pin.rs", "//! P\nconst SAYS: &str = \"dbg!\";\nfn a() { todo!() }")],
-        found: "bin/src/pin.rs:3: todo!",
+        found: &["bin/src/pin.rs:3: todo!"],
     },
     Rule {
         says: "a module uses what stands above it in lib.rs",
@@ -45,7 +45,7 @@ pub(crate) const RULES: &[Rule] = &[
             ("engine/src/worker.rs", "//! W\nuse crate::{limits::MAX, ring::Ring};"),
             ("engine/src/ring.rs", "//! R\nuse crate::limits::A;\nuse crate::worker::Worker;"),
         ],
-        found: "engine/src/ring.rs:3: crate::worker::Worker",
+        found: &["engine/src/ring.rs:3: crate::worker::Worker"],
     },
     Rule {
         says: "these two don't know each other",
@@ -54,7 +54,7 @@ pub(crate) const RULES: &[Rule] = &[
             ("transport/src/http/body.rs", "//! B\nuse lastdrop_engine::time::Stamp;"),
             ("transport/src/net/dial.rs", "//! D\nuse lastdrop_engine::time::Stamp;"),
         ],
-        found: "transport/src/http/body.rs:2: lastdrop_engine::time::Stamp",
+        found: &["transport/src/http/body.rs:2: lastdrop_engine::time::Stamp"],
     },
     Rule {
         says: "every counter is in the receipt",
@@ -64,19 +64,36 @@ pub(crate) const RULES: &[Rule] = &[
             (FORWARD_LEDGER, "pub struct Ledger {\n    /// Made.\n    pub made: Tally,\n}"),
             (RECEIPT, "//! R\nfn a() { Counters(merge.each()) }"),
         ],
-        found: "bin/src/receipt.rs: no made",
+        found: &["bin/src/receipt.rs: no made"],
     },
     Rule {
         says: "a file fits a reader's head, or has its reason in LONG_FILES",
         check: long_files,
         planted: &[("bin/src/agent.rs", TOO_LONG)],
-        found: "bin/src/agent.rs: 701 lines",
+        found: &["bin/src/agent.rs: 701 lines"],
+    },
+    Rule {
+        says: "the map has a row for every source file, and no other",
+        check: map,
+        planted: &[
+            (
+                MAP,
+                "| file | purpose |\n|---|---|\n| `engine/src/lib.rs` | The engine |\n| `engine/src/gone.rs` | - |",
+            ),
+            ("engine/src/lib.rs", "//! The engine."),
+            ("engine/src/wake/tests.rs", "//! Threads that sleep."),
+            ("engine/src/wake.rs", "//! Sleeping and waking: a flag,\n//! a fence."),
+        ],
+        found: &[
+            "ARCHITECTURE.md: no row | `engine/src/wake.rs` | Sleeping and waking |",
+            "ARCHITECTURE.md: there is no engine/src/gone.rs",
+        ],
     },
     Rule {
         says: "what is committed means the same on every machine and to every reader",
         check: traces,
         planted: &[("docs/protocol.md", concat!("# Protocol\n\nSee `/wo", "rk/x.md`."))],
-        found: concat!("docs/protocol.md:3: /wo", "rk/"),
+        found: &[concat!("docs/protocol.md:3: /wo", "rk/")],
     },
 ];
 
@@ -108,6 +125,8 @@ const STRANGERS: [(&str, &str, &[&str]); 6] = [
 const LEDGER: &str = "engine/src/ledger.rs";
 const FORWARD_LEDGER: &str = "transport/src/forward/ledger.rs";
 const RECEIPT: &str = "bin/src/receipt.rs";
+
+const MAP: &str = "ARCHITECTURE.md";
 
 /// Lines of a source file.
 const LINES_MAX: usize = 700;
@@ -272,6 +291,26 @@ fn long_files(tree: &Tree) -> Vec<String> {
     let long = long.filter(|path| lines(path) > LINES_MAX && !known(path));
     let gone = LONG_FILES.iter().map(|(path, _)| *path).filter(|path| lines(path) <= LINES_MAX);
     long.chain(gone).map(|path| format!("{path}: {} lines", lines(path))).collect()
+}
+
+/// A row names the whole path first. Tests beside what they test need none.
+fn map(tree: &Tree) -> Vec<String> {
+    let rows: Vec<&str> = tree.text(MAP).lines().filter_map(path_of_row).collect();
+    let needs_a_row = |path: &str| !path.contains("/src/") || !is_test(path);
+    let paths = tree.sources.iter().map(|source| source.path.as_str());
+    let missing = paths.filter(|path| needs_a_row(path) && !rows.contains(path)).map(|path| {
+        let first = tree.text(path).lines().next().unwrap_or("").trim_start_matches("//! ");
+        let purpose = first.split([':', ';', '.']).next().unwrap_or(first);
+        format!("{MAP}: no row | `{path}` | {purpose} |")
+    });
+    let gone = rows.iter().filter(|path| tree.text(path).is_empty());
+    missing.chain(gone.map(|path| format!("{MAP}: there is no {path}"))).collect()
+}
+
+/// `engine/src/lib.rs` from a row that begins with it.
+fn path_of_row(line: &str) -> Option<&str> {
+    let (path, _) = line.strip_prefix("| `")?.split_once("` |")?;
+    path.ends_with(".rs").then_some(path)
 }
 
 fn traces(tree: &Tree) -> Vec<String> {

@@ -6,11 +6,17 @@ use std::path::Path;
 
 use crate::code::{paths, without_comments_and_literals, without_tests};
 
-/// Folders that hold nothing of ours, or bytes instead of text.
-const LEFT_OUT: [&str; 5] = [".git", "target", "vectors", "corpus", "regressions"];
-
-/// Files that are somebody else's text, or a tool's.
-const NOT_OURS: [&str; 2] = ["Cargo.lock", "LICENSE"];
+/// Somebody else's text, a tool's, or bytes.
+const LEFT_OUT: [&str; 8] = [
+    ".git",
+    "Cargo.lock",
+    "LICENSE",
+    "fuzz/artifacts",
+    "fuzz/corpus",
+    "fuzz/regressions",
+    "fuzz/target",
+    "target",
+];
 
 /// Text files by their paths from the root of the repository.
 pub(crate) struct Tree {
@@ -72,7 +78,7 @@ impl Source {
 }
 
 /// True for a file of tests.
-fn is_test(path: &str) -> bool {
+pub(crate) fn is_test(path: &str) -> bool {
     path.ends_with("/tests.rs") || path.contains("/tests/")
 }
 
@@ -82,12 +88,12 @@ fn read_folder(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>
         let name = entry.file_name().into_string().unwrap();
         let path = format!("{prefix}{name}");
         let kind = entry.file_type().unwrap();
-        if LEFT_OUT.contains(&name.as_str()) {
+        if LEFT_OUT.contains(&path.as_str()) {
             continue;
         }
         if kind.is_dir() {
             read_folder(&entry.path(), &format!("{path}/"), files);
-        } else if kind.is_file() && !NOT_OURS.contains(&name.as_str()) {
+        } else if kind.is_file() {
             // What isn't text has no rules.
             if let Ok(text) = fs::read_to_string(entry.path()) {
                 files.insert(path, text);
