@@ -7,7 +7,7 @@ use lastdrop_engine::datagram::{Datagram, Extent, Transport};
 use lastdrop_engine::enrich::{Enricher, Settings as EnrichSettings};
 use lastdrop_engine::handover::bucket_ring;
 use lastdrop_engine::limits::PACKET_RING_BYTES_MIN;
-use lastdrop_engine::merge::{Item, Merge, MergeSettings};
+use lastdrop_engine::merge::{Incomplete, Item, Merge, MergeSettings};
 use lastdrop_engine::message::{LineEnd, Options};
 use lastdrop_engine::ring::{LaneSeal, Mark, PacketProducer, packet_ring};
 use lastdrop_engine::sampler::LateArrival;
@@ -15,7 +15,7 @@ use lastdrop_engine::series::{Origin, Series};
 use lastdrop_engine::stop::{Lane as Proof, LaneEpochs, Patience, Running};
 use lastdrop_engine::time::{Slot, Stamp};
 use lastdrop_engine::wake::{Sleeper, Waker, sleeper};
-use lastdrop_engine::worker::{Turn, Worker, WorkerSettings};
+use lastdrop_engine::worker::{Timestamped, Turn, Worker, WorkerSettings};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, Thread};
 
@@ -179,6 +179,7 @@ fn worker_settings() -> WorkerSettings {
         context_bytes_max: 1 << 20,
         context_expiry_s: 20,
         late: LateArrival::JoinsOpenSlot,
+        timestamped: Timestamped::Aggregated,
         enricher: Arc::new(Enricher::new(EnrichSettings::default())),
     }
 }
@@ -191,5 +192,6 @@ fn merge_settings() -> MergeSettings {
         global_tags: Vec::new(),
         series_blocklist: Default::default(),
         origin: Origin::DOGSTATSD,
+        incomplete: Incomplete::Shipped,
     }
 }
