@@ -214,6 +214,7 @@ pub(crate) fn merge(config: &Config, enricher: &Enricher) -> MergeSettings {
         counter_expiry_s: aggregation.expiry.as_secs(),
         context_expiry_s: aggregation.context_expiry.as_secs(),
         global_tags: enricher.extra_tags().to_vec(),
+        late: LateArrival::JoinsOpenSlot,
         incomplete: if aggregation.flush_incomplete_buckets {
             Incomplete::Shipped
         } else {

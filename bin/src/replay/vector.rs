@@ -217,6 +217,7 @@ impl Config {
                 context_expiry_s: self.context_expiry_s,
                 global_tags: enricher.extra_tags().to_vec(),
                 series_blocklist,
+                late: LateArrival::ReopensSlot,
                 incomplete: if incomplete { Incomplete::Shipped } else { Incomplete::Dropped },
                 origin: Origin::DOGSTATSD,
             },
