@@ -8,6 +8,7 @@
 
 mod client_library;
 mod harness;
+mod intake_faults;
 mod listening;
 mod no_key;
 mod stop;
