@@ -1,4 +1,4 @@
-//! `lastdrop init`: the command runs as it would without the wrapper.
+//! The command of `lastdrop init` runs as it would without the wrapper.
 
 use crate::harness::{API_KEY, Ended, Setup, intake};
 use rustix::process::Signal;
