@@ -207,7 +207,7 @@ impl Shipper {
     fn turn_until(&mut self, events: &mut Events, deadline: Option<Instant>) {
         let now = Instant::now();
         for outlet in &mut self.outlets {
-            outlet.send(now);
+            outlet.drive(now);
         }
         let wakeups = self.outlets.iter().filter_map(Outlet::next_wakeup).chain(deadline);
         let timeout = wakeups.min().map(|at| at.saturating_duration_since(now));
@@ -222,6 +222,15 @@ impl Shipper {
 }
 
 impl Outlet {
+    /// Sends what may be sent. A request can come to its end at once, and nothing would wake us for
+    /// it: so results are taken before anybody sleeps, and may bring more to send.
+    fn drive(&mut self, now: Instant) {
+        self.send(now);
+        while self.take_done(now) {
+            self.send(now);
+        }
+    }
+
     /// Hands the endpoint's next requests to the connections.
     fn send(&mut self, now: Instant) {
         let Some(pool) = &mut self.pool else { return };
@@ -251,10 +260,18 @@ impl Outlet {
         if pool.next_timeout().is_some_and(|at| at <= now) {
             pool.handle_timeout(now);
         }
-        while let Some((number, result)) = pool.poll_done() {
+        self.take_done(now);
+    }
+
+    /// Tells the endpoint what came of its requests; false if nothing did.
+    fn take_done(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some((number, result)) = self.pool.as_mut().and_then(Pool::poll_done) {
             let id = TransactionId::from_number(number);
             self.endpoint.handle_outcome(id, attempt(&result), now);
+            any = true;
         }
+        any
     }
 
     fn next_wakeup(&self) -> Option<Instant> {
