@@ -8,13 +8,13 @@
 //! connection moves, or a pause ends.
 
 use crate::forward::endpoint::{Dispatch, Endpoint, Fate};
-use crate::forward::outcome::{Attempt, NotSent as NotSentClass, Sent, Unanswered};
-use crate::forward::transaction::{self, HeaderValue, TransactionId, headers};
+use crate::forward::outcome::{Attempt, NotSent as NotSentClass, Sent, Taken, Unanswered};
+use crate::forward::transaction::{HeaderValue, TransactionId, headers};
 use crate::http::{self, Method, Path, Request, ResponseError};
-use crate::net::{Answer, Broken, Failure, Late, NotSent, Phase, Pool};
+use crate::net::{self, Answer, Broken, Failure, Late, NotSent, Phase, Pool};
 use crate::payload::{
-    Encoding, EventsBuilder, Lost, Payload, PayloadKind, PayloadSettings, SeriesBuilder,
-    SeriesFormat, ServiceChecksBuilder, SketchesBuilder,
+    EventsBuilder, Lost, Payload, PayloadKind, PayloadSettings, SeriesBuilder, SeriesFormat,
+    ServiceChecksBuilder, SketchesBuilder,
 };
 use lastdrop_engine::ledger::{ShipperCounts, ShipperLedger};
 use lastdrop_engine::merge::{Item, Merge};
@@ -272,14 +272,21 @@ fn request(dispatch: &Dispatch) -> Result<Request, http::RequestError> {
             HeaderValue::Secret(key) => http::Header::secret(header.name, key.expose()),
         })
         .collect::<Result<_, _>>()?;
-    let path = Path::new(payload.route.path())?;
+    let path = Path::new(payload.kind.path())?;
     Ok(Request { method: Method::Post, path, headers, body: payload.body.clone() })
 }
 
 /// What a result of the connections means to the forwarder.
 fn attempt(result: &Result<Answer, Failure>) -> Attempt {
     match result {
-        Ok(answer) => Attempt::Answered { status: answer.status, retry_after: None },
+        Ok(answer) => Attempt::Answered {
+            status: answer.status,
+            retry_after: None,
+            before: match answer.sent_before {
+                net::Sent::Nothing | net::Sent::Part => Taken::No,
+                net::Sent::Whole => Taken::Maybe,
+            },
+        },
         Err(Failure::NotSent(why)) => Attempt::NotSent { why: not_sent(why) },
         Err(Failure::WhileSending(why)) => {
             // At the deadline it isn't known what of the request has left.
@@ -420,29 +427,7 @@ impl<'a> Encoder<'a> {
             _ => self.counts.points_encoded += payload.points,
         }
         for outlet in &mut *self.outlets {
-            outlet.endpoint.enqueue(to_transaction(&payload));
+            outlet.endpoint.enqueue(payload.clone());
         }
-    }
-}
-
-fn to_transaction(payload: &Payload) -> transaction::Payload {
-    transaction::Payload {
-        route: match payload.kind {
-            PayloadKind::SeriesV1 => transaction::Route::SeriesV1,
-            PayloadKind::SeriesV2 => transaction::Route::SeriesV2,
-            PayloadKind::SeriesV3 => transaction::Route::SeriesV3,
-            PayloadKind::Sketches => transaction::Route::Sketches,
-            PayloadKind::Events => transaction::Route::Events,
-            PayloadKind::ServiceChecks => transaction::Route::Checks,
-        },
-        encoding: match payload.encoding {
-            Encoding::Identity => transaction::Encoding::Identity,
-            Encoding::Zstd => transaction::Encoding::Zstd,
-            Encoding::Deflate => transaction::Encoding::Deflate,
-            Encoding::Gzip => transaction::Encoding::Gzip,
-        },
-        body: payload.body.clone(),
-        items: u32::try_from(payload.items).unwrap_or(u32::MAX),
-        points: u32::try_from(payload.points).unwrap_or(u32::MAX),
     }
 }

@@ -18,11 +18,12 @@ use super::backoff::Rng;
 use super::endpoint::{EndpointId, Fate, Release, Undelivered};
 use super::ledger::Tally;
 use super::outcome::Taken;
-use super::transaction::{Payload, Ticket};
+use super::transaction::Ticket;
 use crate::limits::{
     SPOOL_AGE_DAYS_DEFAULT, SPOOL_BYTES_DEFAULT, SPOOL_CLAIMS_MAX, SPOOL_FILE_BYTES_MAX,
     SPOOL_FILES_MAX,
 };
+use crate::payload::Payload;
 
 mod folder;
 mod record;

@@ -66,6 +66,8 @@ pub struct Answer {
     pub connection: ConnectionUse,
     /// Why the connection could not be kept; `None` if it was.
     pub close: Option<CloseReason>,
+    /// How much of the request had gone into a connection that turned out dead before.
+    pub sent_before: Sent,
 }
 
 /// What kind of connection brought an answer.
@@ -108,6 +110,8 @@ pub(super) struct Job {
     pub(super) request: Request,
     /// When the whole of it is late; set when its first attempt starts.
     pub(super) until: Instant,
+    /// How much of it went into a connection that turned out dead.
+    pub(super) sent_before: Sent,
 }
 
 /// One attempt.
@@ -153,8 +157,9 @@ pub(super) enum Outcome {
     Hungry,
     /// It has an answer; the stream can be used again if it is there.
     Answered(Answer, Option<Stream>),
-    /// The connection had served before and was dead: the request is to be sent on a new one.
-    Dead,
+    /// The connection had served before and was dead: the request is to be sent on a new one. So
+    /// much of it had gone into the dead one.
+    Dead(Sent),
     /// It failed.
     Failed(Failure),
 }
@@ -321,7 +326,13 @@ impl Attempt {
             }
             Ok(Turn::Answered(Response { status, close, .. })) => {
                 let body = exchange.take_body();
-                let answer = Answer { status, body, connection: self.connection, close };
+                let answer = Answer {
+                    status,
+                    body,
+                    connection: self.connection,
+                    close,
+                    sent_before: self.job.sent_before,
+                };
                 let stream = match close {
                     None => Some(stream),
                     Some(_) => {
@@ -331,13 +342,13 @@ impl Attempt {
                 };
                 Outcome::Answered(answer, stream)
             }
-            // A server may close an idle connection at any time; it read nothing of the request
-            // then.
+            // A server may close an idle connection at any time; most likely it read nothing of
+            // the request then.
             Err(_)
                 if self.connection == ConnectionUse::Reused
                     && exchange.answered() == Answered::Nothing =>
             {
-                Outcome::Dead
+                Outcome::Dead(exchange.sent())
             }
             Err(why) => Outcome::Failed(broken(&exchange, why)),
         }
