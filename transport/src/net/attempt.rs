@@ -66,6 +66,8 @@ pub struct Answer {
     pub connection: ConnectionUse,
     /// Why the connection could not be kept; `None` if it was.
     pub close: Option<CloseReason>,
+    /// The value of `Retry-After`.
+    pub retry_after: Option<Vec<u8>>,
     /// How much of the request had gone into a connection that turned out dead before.
     pub sent_before: Sent,
 }
@@ -324,13 +326,14 @@ impl Attempt {
                 self.step = Step::Exchanging(stream, exchange);
                 Outcome::Hungry
             }
-            Ok(Turn::Answered(Response { status, close, .. })) => {
+            Ok(Turn::Answered(Response { status, close, retry_after, .. })) => {
                 let body = exchange.take_body();
                 let answer = Answer {
                     status,
                     body,
                     connection: self.connection,
                     close,
+                    retry_after,
                     sent_before: self.job.sent_before,
                 };
                 let stream = match close {
