@@ -76,7 +76,14 @@ fn undelivered(number: u64) -> Undelivered {
 
 /// The numbers of all that can be claimed, in order; claims are kept.
 fn claim_all(spool: &mut Spool) -> Vec<u64> {
-    std::iter::from_fn(|| spool.claim(&[&id()])).map(|restored| restored.payload.points).collect()
+    let mut numbers = Vec::new();
+    loop {
+        match spool.claim(&[&id()]) {
+            Some(restored) => numbers.push(restored.payload.points),
+            None if spool.has_more() => {}
+            None => return numbers,
+        }
+    }
 }
 
 #[test]
@@ -373,6 +380,54 @@ fn claims_are_bounded_and_go_on_when_tickets_come_back() {
     assert_eq!(place.files().len(), more - 1);
 }
 
+/// A hundred newer files of an endpoint that answers nothing do not keep the healthy one's on disk.
+#[test]
+fn endpoints_share_the_claims() {
+    let mut place = Place::new();
+    let dead = EndpointId::new("https://dead.example", 0);
+    let mut first = place.open();
+    for number in 0..5 {
+        first.put(&id(), &undelivered(number), NOW_S);
+    }
+    for number in 0..100 {
+        first.put(&dead, &undelivered(1000 + number), NOW_S + 1);
+    }
+    drop(first);
+    let mut spool = place.open();
+    let mut claimed = [0, 0];
+    let mut last = None;
+    while spool.has_more() {
+        if let Some(restored) = spool.claim(&[&dead, &id()]) {
+            claimed[restored.endpoint] += 1;
+            last = Some(restored);
+        }
+    }
+    assert_eq!(claimed, [SPOOL_CLAIMS_MAX / 2, 5]);
+    // A share that comes free is filled with what was put off.
+    assert_eq!(last.unwrap().endpoint, 1);
+    spool.release(Release::Remove(Ticket(0)));
+    let next = spool.claim(&[&dead, &id()]).unwrap();
+    assert_eq!((next.endpoint, spool.has_more()), (0, false));
+}
+
+/// What stands between two turns of a loop is bounded, however many files are of no use.
+#[test]
+fn a_claim_looks_at_a_bounded_number_of_files() {
+    let mut place = Place::new();
+    let mut first = place.open();
+    let other = EndpointId::new("https://elsewhere.example", 0);
+    first.put(&id(), &undelivered(1), NOW_S);
+    for _ in 0..SPOOL_LOOKS_MAX * 2 {
+        first.put(&other, &undelivered(2), NOW_S + 1);
+    }
+    drop(first);
+    let mut spool = place.open();
+    assert!(spool.claim(&[&id()]).is_none() && spool.has_more());
+    assert_eq!(spool.counters().no_endpoint, SPOOL_LOOKS_MAX as u64);
+    assert!(spool.claim(&[&id()]).is_none() && spool.has_more());
+    assert_eq!(spool.claim(&[&id()]).unwrap().payload.points, 1);
+}
+
 #[test]
 fn the_oldest_files_make_room_and_our_own_do_not() {
     let mut place = Place::new();
@@ -419,8 +474,8 @@ fn what_is_too_old_is_removed_and_counted() {
     first.put(&id(), &undelivered(2), NOW_S + DAY_S);
     drop(first);
     let mut spool = place.open_at(NOW_S + 10 * DAY_S + 1, 1 << 20);
-    assert_eq!(spool.counters().outdated.points, 1);
     assert_eq!(claim_all(&mut spool), [2]);
+    assert_eq!(spool.counters().outdated.points, 1);
 }
 
 #[test]
