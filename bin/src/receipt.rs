@@ -11,6 +11,7 @@ use lastdrop_engine::ledger::{
 use lastdrop_engine::stop::Lane;
 use lastdrop_transport::forward::endpoint::Endpoint;
 use lastdrop_transport::forward::ledger::{Ledger, Tally};
+use lastdrop_transport::forward::spool::SpoolCounters;
 use lastdrop_transport::shipper::Shipped;
 use rustix::stdio::stderr;
 use rustix::termios::isatty;
@@ -68,12 +69,12 @@ impl Receipt {
         let workers = ledgers.workers();
         let merge = ledgers.merge.read();
         let shipper = ledgers.shipper.read();
-        let (lanes, endpoints) = match ending {
+        let (lanes, endpoints, spool) = match ending {
             Ending::Shipped(shipped) => {
                 let lanes = shipped.delivered.as_ref().map_or(&[][..], |d| d.lanes());
-                (lanes, &shipped.endpoints[..])
+                (lanes, &shipped.endpoints[..], shipped.spool.as_ref())
             }
-            Ending::CutShort { .. } => (&[][..], &[][..]),
+            Ending::CutShort { .. } => (&[][..], &[][..], None),
         };
         let balances = [
             datagrams_balance(&receivers, &workers),
@@ -109,6 +110,7 @@ impl Receipt {
             "merge": counters(merge.each()),
             "shipper": counters(shipper.each()),
             "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+            "spool": spool.map(self::spool),
             "balances": balances.iter().map(balance).collect::<Vec<_>>(),
             "notes": context.notes,
             "log_lines_dropped": crate::log::dropped(),
@@ -221,6 +223,30 @@ fn endpoint(endpoint: &Endpoint) -> Value {
         "duplicates_possible": tally(duplicates_possible),
         "evicted": tally(evicted),
         "balanced": endpoint.balance().is_ok(),
+    })
+}
+
+fn spool(counters: &SpoolCounters) -> Value {
+    let SpoolCounters {
+        stored,
+        not_stored,
+        restored,
+        outdated,
+        crowded_out,
+        damaged,
+        no_endpoint,
+        failed,
+        foreign,
+    } = counters;
+    json!({
+        "stored": tally(stored),
+        "not_stored": by(not_stored.iter()),
+        "restored": tally(restored),
+        "outdated": tally(outdated),
+        "crowded_out": tally(crowded_out),
+        "files": {
+            "damaged": damaged, "no_endpoint": no_endpoint, "failed": failed, "foreign": foreign,
+        },
     })
 }
 

@@ -8,6 +8,7 @@
 //! The spool makes system calls but reads no clock: the time since 1970 comes in as a value.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::ops::Bound;
@@ -58,6 +59,19 @@ pub enum NotStored {
     NoSpace,
     /// The system refused it for another reason.
     Failed,
+    /// The deadline came first.
+    Late,
+}
+
+impl fmt::Display for NotStored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "full",
+            Self::NoSpace => "no_space",
+            Self::Failed => "failed",
+            Self::Late => "late",
+        })
+    }
 }
 
 /// What a spool has done. All only grow.
@@ -258,6 +272,18 @@ impl Spool {
                 Fate::GivenUp
             }
         }
+    }
+
+    /// Says what becomes of something that there is no time to put away: its file of an earlier run
+    /// stays, else it is lost.
+    pub fn leave(&mut self, undelivered: &Undelivered) -> Fate {
+        if let Some(ticket) = undelivered.ticket {
+            self.release(Release::Keep(ticket));
+            return Fate::Spooled;
+        }
+        *self.counters.not_stored.entry(NotStored::Late).or_default() +=
+            Tally::from(&undelivered.payload);
+        Fate::GivenUp
     }
 
     /// Makes sure that what was put away survives a crash of the machine.

@@ -96,14 +96,26 @@ impl<'a> HeaderValue<'a> {
     }
 }
 
+/// Whether the intake is asked to take tag values of any form (`allow_arbitrary_tags`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ArbitraryTags {
+    /// It is.
+    Wanted,
+    /// It decides for itself.
+    #[default]
+    NotWanted,
+}
+
 /// Lists the headers of a payload's request, without `Host` and `Content-Length`, which belong to
 /// whoever writes the request. No `Accept-Encoding`: compressed answers are not asked for.
 pub fn headers<'a>(
     payload: &Payload,
     key: &'a Secret,
+    tags: ArbitraryTags,
 ) -> impl Iterator<Item = Header<'a>> + use<'a> {
     let plain = |name, value| Header { name, value: HeaderValue::Plain(value) };
     let version = payload.kind.is_protobuf().then(|| plain("DD-Agent-Payload", PAYLOAD_VERSION));
+    let tags = (tags == ArbitraryTags::Wanted).then(|| plain("Allow-Arbitrary-Tag-Value", "true"));
     [
         Header { name: "DD-Api-Key", value: HeaderValue::Secret(key) },
         plain("DD-Agent-Version", AGENT_VERSION),
@@ -113,6 +125,7 @@ pub fn headers<'a>(
     ]
     .into_iter()
     .chain(version)
+    .chain(tags)
 }
 
 #[cfg(test)]
@@ -129,7 +142,7 @@ mod tests {
     fn a_protobuf_body_names_the_version_of_its_definitions_and_json_does_not() {
         let key = Secret::parse("0123456789abcdef0123456789abcdef").unwrap();
         let of = |kind, encoding| {
-            headers(&payload(kind, encoding), &key)
+            headers(&payload(kind, encoding), &key, ArbitraryTags::NotWanted)
                 .map(|header| format!("{}: {}", header.name, header.value.expose()))
                 .collect::<Vec<_>>()
         };
@@ -154,8 +167,10 @@ mod tests {
         let key = Secret::parse("0123456789abcdef0123456789abcdef").unwrap();
         let printed = format!(
             "{:?}",
-            headers(&payload(PayloadKind::SeriesV2, Encoding::Gzip), &key).collect::<Vec<_>>()
+            headers(&payload(PayloadKind::SeriesV2, Encoding::Gzip), &key, ArbitraryTags::Wanted)
+                .collect::<Vec<_>>()
         );
+        assert!(printed.contains("Allow-Arbitrary-Tag-Value"), "{printed}");
         assert!(printed.contains("***bcdef") && !printed.contains("0123456789"), "{printed}");
     }
 

@@ -42,6 +42,8 @@ pub struct Timeouts {
     pub tls_handshake: Duration,
     /// How long an unused connection is kept.
     pub idle: Duration,
+    /// Age at which a connection gets no further request; none: it may serve for ever.
+    pub connection_age: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -51,6 +53,7 @@ impl Default for Timeouts {
             connect: CONNECT_TIME_MAX,
             tls_handshake: TLS_HANDSHAKE_TIME_MAX,
             idle: IDLE_TIME_MAX,
+            connection_age: None,
         }
     }
 }
@@ -263,7 +266,7 @@ impl Attempt {
 
     fn connected(&mut self, socket: TcpStream, plan: &Plan, now: Instant) -> Next {
         self.until = self.job.until;
-        let stream = Stream::plain(socket);
+        let stream = Stream::plain(socket, now);
         match &plan.way {
             Way::Plain | Way::Forwarded(_) => Continue(exchanging(&self.job, plan, stream)),
             Way::Secure(config) => self.secure(stream, config, plan, now),

@@ -301,13 +301,16 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection for the next request, unless enough are kept or others wait for its slot.
+    /// Keeps a connection for the next request, unless it is too old or enough are kept.
     fn keep(&mut self, slot: usize, stream: Stream, now: Instant) {
         let idle = self.slots.iter().filter(|slot| matches!(slot, Slot::Idle { .. })).count();
-        if idle >= IDLE_CONNECTIONS_MAX {
+        let Timeouts { idle: idle_time, connection_age, .. } = self.plan.timeouts;
+        let too_old = connection_age.map(|age| later(stream.opened(), age));
+        let until = too_old.into_iter().fold(later(now, idle_time), Instant::min);
+        if idle >= IDLE_CONNECTIONS_MAX || until <= now {
             stream.close();
         } else if let Some(state) = self.slots.get_mut(slot) {
-            *state = Slot::Idle { stream, until: later(now, self.plan.timeouts.idle) };
+            *state = Slot::Idle { stream, until };
         }
     }
 
