@@ -98,7 +98,7 @@ struct Agent {
 
 impl Agent {
     fn start(config: &Config, listeners: Listeners, supervisor: &Supervisor) -> io::Result<Self> {
-        let Listeners { sockets, ports, report, .. } = listeners;
+        let Listeners { sockets, stream, ports, report } = listeners;
         for address in &report.addresses {
             info!("listening: {:?}", address.address);
         }
@@ -107,7 +107,7 @@ impl Agent {
         for note in &notes {
             info!("{note}");
         }
-        let pipeline = wiring::start(config, sockets, supervisor.bell())?;
+        let pipeline = wiring::start(config, (sockets, stream), supervisor.bell())?;
         Ok(Self { pipeline, ports, notes })
     }
 

@@ -1,3 +1,5 @@
+//! Command lines: what they become, and that each key has its flag.
+
 use clap::CommandFactory as _;
 
 use super::*;

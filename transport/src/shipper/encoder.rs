@@ -72,7 +72,7 @@ impl<'a> Encoder<'a> {
     /// Takes what leaves the merge.
     pub(super) fn push(&mut self, item: Item<'_>) {
         match item {
-            Item::Series(series) => self.push_series(&series),
+            Item::Series(series) | Item::Passed(series) => self.push_series(&series),
             Item::Sketch(sketches) => self.push_sketches(&sketches),
             Item::Events(events) => self.push_events(events),
             Item::ServiceChecks(checks) => self.push_checks(checks),

@@ -1,3 +1,5 @@
+//! Values as text and as structures, for each reader.
+
 use serde_json::json;
 
 use super::*;
