@@ -10,6 +10,7 @@ mod client_library;
 mod harness;
 mod intake_faults;
 mod listening;
+mod matrix;
 mod no_key;
 mod stop;
 mod tls;
