@@ -51,7 +51,7 @@ fn a_drained_lane_of_single_records_is_complete() {
 fn two_lanes_are_drained_when_both_are() {
     check(Preemptions { quick: 2, full: 3 }, || drain(&[&[1], &[1]], &[Patience::Left]));
     if is_full() {
-        check(Preemptions { quick: 2, full: 2 }, || drain(&[&[1, 1], &[1, 1]], &[Patience::Left]));
+        check(Preemptions { quick: 2, full: 2 }, || drain(&[&[1, 1], &[2]], &[Patience::Left]));
     }
 }
 

@@ -25,6 +25,10 @@ fn every_flag_of_the_table_is_declared_and_read_and_no_other() {
             .filter(|&name| name != "config")
             .map(|name| format!("--{name}"))
             .collect();
+        if command.get_name() == "replay" {
+            assert!(declared.is_empty(), "a replay doesn't depend on the machine");
+            continue;
+        }
         let mut in_table: Vec<&str> = keys::ALL.iter().filter_map(|key| key.flag).collect();
         in_table.sort_unstable();
         let mut sorted = declared.clone();
