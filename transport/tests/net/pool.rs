@@ -225,6 +225,23 @@ fn an_idle_connection_closes_when_its_time_is_up() {
 }
 
 /// A peer that takes everything and says nothing.
+#[test]
+fn a_connection_of_a_certain_age_gets_no_further_request() {
+    let server = Server::start(accept_all);
+    let age = Duration::from_secs(30);
+    let mut client = Client::with(&server.url(), |settings| {
+        settings.timeouts.connection_age = Some(age);
+    });
+    for (jump, connection) in [
+        (Duration::ZERO, ConnectionUse::New),
+        (age / 2, ConnectionUse::Reused),
+        (age, ConnectionUse::New),
+    ] {
+        client.jump(jump);
+        assert_eq!(client.ask(post("x")).unwrap().connection, connection);
+    }
+}
+
 fn silent_server() -> Server {
     Server::start(|_, stream, reports| {
         let mut stream = BufReader::new(stream);
