@@ -11,6 +11,7 @@ use lastdrop_engine::ledger::{
 use lastdrop_engine::stop::Lane;
 use lastdrop_transport::forward::endpoint::Endpoint;
 use lastdrop_transport::forward::ledger::{Ledger, Tally};
+use lastdrop_transport::forward::spool::SpoolCounters;
 use lastdrop_transport::shipper::Shipped;
 use rustix::stdio::stderr;
 use rustix::termios::isatty;
@@ -77,6 +78,7 @@ struct Report<'a> {
     merge: Counters,
     shipper: Counters,
     endpoints: Vec<EndpointReport>,
+    spool: Option<SpoolReport>,
     balances: Vec<BalanceReport>,
     notes: &'a [String],
     log_lines_dropped: u64,
@@ -126,6 +128,19 @@ struct EndpointReport {
 }
 
 #[derive(Debug, Serialize)]
+struct SpoolReport {
+    stored: TallyReport,
+    not_stored: BTreeMap<String, TallyReport>,
+    read: TallyReport,
+    outdated: TallyReport,
+    crowded_out: TallyReport,
+    damaged_files: u64,
+    files_without_endpoint: u64,
+    failed_files: u64,
+    foreign_files: u64,
+}
+
+#[derive(Debug, Serialize)]
 struct TallyReport {
     payloads: u64,
     items: u64,
@@ -138,11 +153,11 @@ impl<'a> Receipt<'a> {
         let Stop { ledgers, ending, took } = stop;
         let (receivers, workers) = (ledgers.receivers(), ledgers.workers());
         let (merge, shipper) = (ledgers.merge.read(), ledgers.shipper.read());
-        let (stage, delivered, endpoints) = match ending {
-            Ending::Shipped(Shipped { delivered, endpoints, .. }) => {
-                ("delivered", delivered.as_ref(), &endpoints[..])
+        let (stage, delivered, endpoints, spool) = match ending {
+            Ending::Shipped(Shipped { delivered, endpoints, spool }) => {
+                ("delivered", delivered.as_ref(), &endpoints[..], spool.as_ref())
             }
-            Ending::CutShort { stage } => (*stage, None, &[][..]),
+            Ending::CutShort { stage } => (*stage, None, &[][..], None),
         };
         let lanes = delivered.map_or(&[][..], |delivered| delivered.lanes());
         let balances = [
@@ -177,6 +192,7 @@ impl<'a> Receipt<'a> {
             merge: Counters(merge.each()),
             shipper: Counters(shipper.each()),
             endpoints: endpoints.iter().map(EndpointReport::new).collect(),
+            spool: spool.map(SpoolReport::new),
             balances: balances.iter().map(BalanceReport::new).collect(),
             notes: context.notes,
             log_lines_dropped: crate::log::dropped(),
@@ -285,6 +301,33 @@ impl EndpointReport {
             retried: retried.into(),
             duplicates_possible: duplicates_possible.into(),
             evicted: evicted.into(),
+        }
+    }
+}
+
+impl SpoolReport {
+    fn new(counters: &SpoolCounters) -> Self {
+        let SpoolCounters {
+            stored,
+            not_stored,
+            restored,
+            outdated,
+            crowded_out,
+            damaged,
+            no_endpoint,
+            failed,
+            foreign,
+        } = counters;
+        Self {
+            stored: stored.into(),
+            not_stored: by(not_stored),
+            read: restored.into(),
+            outdated: outdated.into(),
+            crowded_out: crowded_out.into(),
+            damaged_files: *damaged,
+            files_without_endpoint: *no_endpoint,
+            failed_files: *failed,
+            foreign_files: *foreign,
         }
     }
 }

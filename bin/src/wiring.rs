@@ -175,9 +175,10 @@ pub(crate) fn start(
     let (shipper, merge_ledger, shipper_ledger) = {
         let (merge, merge_ledger) = Merge::new(buckets, settings::merge(config, &enricher));
         let outlets = endpoints::open(config, poll.registry(), &ship_waker, &mut rng)?;
+        let settings = settings::shipper(config, Rng::from_seed(rng.bits()));
         let (commands, inbox) = rtrb::RingBuffer::new(COMMANDS_MAX);
         let (shipper, shipper_ledger) =
-            Shipper::new(poll, merge, inbox, outlets, room_wakers, settings::shipper(config));
+            Shipper::new(poll, merge, inbox, outlets, room_wakers, settings);
         let thread = spawn("ship", None, bell, move || shipper.run())?;
         (ShipperThread { thread, commands, waker: ship_waker }, merge_ledger, shipper_ledger)
     };

@@ -63,6 +63,7 @@ fn every_other_field_has_its_line_on_the_page() {
             duplicates_possible: tally(),
             evicted: tally(),
         }],
+        spool: Some(SpoolReport::new(&SpoolCounters::default())),
         balances: vec![BalanceReport { name: "", left: 0, right: 0, holds: true }],
         notes: &[],
         log_lines_dropped: 0,
