@@ -67,6 +67,10 @@ pub(crate) fn open(
             outlets.push(Outlet { endpoint, pool: Some(pool) });
         }
     }
+    #[cfg(feature = "planted-faults")]
+    if crate::faults::is("forget-endpoint") {
+        outlets.pop();
+    }
     Ok(outlets)
 }
 
