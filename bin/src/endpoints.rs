@@ -75,6 +75,10 @@ pub(crate) fn open(
             outlets.push(Outlet::new(endpoint, Some(pool), of_outlet));
         }
     }
+    #[cfg(feature = "planted-faults")]
+    if crate::faults::is("forget-endpoint") {
+        outlets.pop();
+    }
     Ok(outlets)
 }
 

@@ -5,6 +5,8 @@ mod child;
 mod cli;
 mod config;
 mod endpoints;
+#[cfg(feature = "planted-faults")]
+mod faults;
 mod input;
 mod json;
 mod log;
@@ -14,6 +16,7 @@ mod receipt;
 mod replay;
 mod settings;
 mod signals;
+mod stopping;
 mod supervise;
 mod vectors;
 mod wiring;

@@ -31,6 +31,8 @@ pub(crate) struct Stop {
     pub(crate) ledgers: Ledgers,
     /// How far it came.
     pub(crate) ending: Ending,
+    /// Names of the threads that have panicked.
+    pub(crate) panicked: Vec<String>,
     /// How long it took.
     pub(crate) took: Duration,
 }
@@ -72,6 +74,7 @@ struct Report<'a> {
     balanced: bool,
     lossless: bool,
     stop: StopReport,
+    panicked: Vec<String>,
     lanes: Vec<LaneReport>,
     receivers: Counters,
     workers: Counters,
@@ -150,8 +153,11 @@ struct TallyReport {
 impl<'a> Receipt<'a> {
     /// Draws up the receipt.
     pub(crate) fn new(stop: &Stop, context: &Context<'a>) -> Self {
-        let Stop { ledgers, ending, took } = stop;
-        let (receivers, workers) = (ledgers.receivers(), ledgers.workers());
+        let Stop { ledgers, ending, panicked, took } = stop;
+        #[cfg_attr(not(feature = "planted-faults"), expect(unused_mut, reason = "faults write"))]
+        let (mut receivers, mut workers) = (ledgers.receivers(), ledgers.workers());
+        #[cfg(feature = "planted-faults")]
+        crate::faults::lie(&mut receivers, &mut workers);
         let (merge, shipper) = (ledgers.merge.read(), ledgers.shipper.read());
         let (stage, delivered, endpoints, spool) = match ending {
             Ending::Shipped(Shipped { delivered, endpoints, spool }) => {
@@ -168,6 +174,7 @@ impl<'a> Receipt<'a> {
             encoded_balance(&merge, &shipper),
         ];
         let balanced = delivered.is_some()
+            && panicked.is_empty()
             && lanes.iter().all(|lane| matches!(lane, Lane::Proved { .. }))
             && balances.iter().all(Balance::holds)
             && endpoints.iter().all(|endpoint| endpoint.balance().is_ok());
@@ -186,6 +193,7 @@ impl<'a> Receipt<'a> {
                 stage,
                 took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             },
+            panicked: panicked.clone(),
             lanes: lanes.iter().enumerate().map(LaneReport::new).collect(),
             receivers: Counters(receivers.each()),
             workers: Counters(workers.each()),

@@ -197,6 +197,14 @@ pub(crate) fn worker(config: &Config, enricher: &Arc<Enricher>) -> WorkerSetting
     }
 }
 
+/// Whether the planted fault is to lose the open bucket.
+fn loses_open_bucket() -> bool {
+    #[cfg(feature = "planted-faults")]
+    return crate::faults::is("lose-open-bucket");
+    #[cfg(not(feature = "planted-faults"))]
+    false
+}
+
 /// How the merge makes series of buckets.
 pub(crate) fn merge(config: &Config, enricher: &Enricher) -> MergeSettings {
     let aggregation = &config.aggregation;
@@ -217,7 +225,7 @@ pub(crate) fn merge(config: &Config, enricher: &Enricher) -> MergeSettings {
         context_expiry_s: aggregation.context_expiry.as_secs(),
         global_tags: enricher.extra_tags().to_vec(),
         late: LateArrival::JoinsOpenSlot,
-        incomplete: if aggregation.flush_incomplete_buckets {
+        incomplete: if aggregation.flush_incomplete_buckets && !loses_open_bucket() {
             Incomplete::Shipped
         } else {
             Incomplete::Dropped

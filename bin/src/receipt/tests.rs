@@ -37,6 +37,7 @@ fn every_other_field_has_its_line_on_the_page() {
         balanced: true,
         lossless: true,
         stop: StopReport { stage: "", took_ms: 0 },
+        panicked: Vec::new(),
         lanes: vec![LaneReport {
             lane: 0,
             proved: false,

@@ -44,6 +44,16 @@ pub struct WorkerSettings {
     pub enricher: Arc<Enricher>,
 }
 
+/// A fault planted on purpose, so that it can be seen that it is found.
+#[cfg(feature = "planted-faults")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A line is forgotten.
+    DropLine,
+    /// A metric is counted twice.
+    CountTwice,
+}
+
 /// What happens to samples with a time of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Timestamped {
@@ -90,6 +100,12 @@ impl Worker {
         let aggregation = Aggregation::new(out, settings);
         let worker = Self { packets, applied, unpublished: 0, aggregation, ledger: ledger.clone() };
         (worker, observer, ledger)
+    }
+
+    /// Plants a fault that strikes once.
+    #[cfg(feature = "planted-faults")]
+    pub fn plant(&mut self, fault: Option<Fault>) {
+        self.aggregation.fault = fault;
     }
 
     /// Applies what is in the ring, up to [`TURN_BYTES_MAX`] bytes.
