@@ -4,12 +4,15 @@
 //! A target takes any bytes and panics if what it claims for all inputs doesn't hold for these.
 
 mod cut;
+mod decode;
 mod messages;
+mod payloads;
 pub mod reference;
 mod responses;
 mod streams;
 
 pub use messages::{datagram, differential};
+pub use payloads::{payload, splitting};
 pub use responses::{chunks, response};
 pub use streams::framing;
 
@@ -23,4 +26,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("framing", framing),
     ("response", response),
     ("chunks", chunks),
+    ("payload", payload),
+    ("splitting", splitting),
 ];
