@@ -27,7 +27,9 @@ pub(crate) fn run(run: cli::Run) -> u8 {
         Ok((mut supervisor, mut agent)) => {
             supervisor.run(Some(&mut agent.pipeline));
             let lossless = agent.stop(&mut supervisor, &config, "run");
-            if config.process.strict && !lossless { EXIT_LOST } else { 0 }
+            // Whoever cuts the stop short is told what that has cost, asked or not.
+            let told = config.process.strict || supervisor.was_cut_short();
+            if told && !lossless { EXIT_LOST } else { 0 }
         }
         Err(why) => {
             error!("{why}");

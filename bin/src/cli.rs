@@ -25,7 +25,8 @@ Examples:
   lastdrop run --dogstatsd-socket /var/run/lastdrop/dsd.socket --stop-timeout 25s
 
 SIGTERM or SIGINT stops it and delivers what was received. Exit status: 0 done; 2 usage or
-configuration; 3 something was lost and --strict was given.";
+configuration; 3 something was lost and --strict was given, or was left when a second signal ended
+the stop.";
 
 const INIT_EXAMPLES: &str = "\
 Examples:

@@ -6,7 +6,7 @@ use crate::config::types;
 use crate::wiring::Ledgers;
 use lastdrop_engine::ledger::{
     Balance, ReceiverCounts, WorkerCounts, buckets_balance, datagrams_balance, encoded_balance,
-    lines_balance, samples_balance,
+    lines_balance, passed_balance, samples_balance,
 };
 use lastdrop_engine::stop::Lane;
 use lastdrop_transport::forward::endpoint::Endpoint;
@@ -171,6 +171,7 @@ impl<'a> Receipt<'a> {
             lines_balance(&workers),
             samples_balance(&workers),
             buckets_balance(&workers, &merge),
+            passed_balance(&workers, &merge),
             encoded_balance(&merge, &shipper),
         ];
         let balanced = delivered.is_some()
@@ -179,8 +180,9 @@ impl<'a> Receipt<'a> {
             && balances.iter().all(Balance::holds)
             && endpoints.iter().all(|endpoint| endpoint.balance().is_ok());
         let lossless = balanced
-            && lost_before_shipping(&receivers, &workers) == 0
-            && shipper.too_large + shipper.not_expressible + merge.set_limit == 0
+            && lost_on_the_way_in(&receivers, &workers) == 0
+            && merge.incomplete + merge.type_conflict + merge.set_limit == 0
+            && shipper.too_large + shipper.not_expressible == 0
             && endpoints.iter().all(delivered_all);
         let report = Report {
             version: VERSION,
@@ -242,12 +244,13 @@ impl<'a> Receipt<'a> {
     }
 }
 
-/// Datagrams, messages and samples that were lost on this side of the payloads; not those that were
+/// Datagrams, messages and samples that were lost before they were aggregated; not those that were
 /// malformed, and not those that the configuration drops.
-fn lost_before_shipping(receivers: &ReceiverCounts, workers: &WorkerCounts) -> u64 {
+fn lost_on_the_way_in(receivers: &ReceiverCounts, workers: &WorkerCounts) -> u64 {
     let dropped: u64 = receivers.kernel_dropped.iter().sum();
     let gone: u64 = receivers.worker_gone.iter().sum();
-    dropped + gone + workers.refused_for_lack_of_room()
+    let torn = receivers.torn_frames + workers.torn;
+    dropped + gone + torn + workers.refused_for_lack_of_room()
 }
 
 fn delivered_all(endpoint: &Endpoint) -> bool {

@@ -69,6 +69,11 @@ impl Supervisor {
         self.child = Some(child);
     }
 
+    /// Whether a second signal has ended the stop.
+    pub(crate) fn was_cut_short(&self) -> bool {
+        self.stop_signals > 1
+    }
+
     /// Exit status of the wrapped process, once it has ended.
     pub(crate) fn child_ended(&self) -> Option<u8> {
         self.child_ended
