@@ -84,6 +84,8 @@ impl ReceiverThread {
     pub(crate) fn command(&mut self, command: receive::Command) {
         let _ = self.commands.push(command);
         let _ = self.waker.wake();
+        // It may rest, deaf to its poll.
+        self.thread.thread.unpark();
     }
 }
 

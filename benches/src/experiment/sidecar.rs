@@ -3,7 +3,8 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -175,10 +176,7 @@ fn is_bound(target: &Target) -> io::Result<bool> {
             let local = format!(":{:04X} ", address.port());
             Ok(fs::read_to_string("/proc/net/udp")?.contains(&local))
         }
-        Target::UnixDatagram(path) | Target::UnixStream(path) => {
-            let path = PathBuf::from(path);
-            // The mode is set after the bind: only then may others send.
-            Ok(path.exists())
-        }
+        Target::UnixDatagram(path) => Ok(UnixDatagram::unbound()?.connect(path).is_ok()),
+        Target::UnixStream(path) => Ok(UnixStream::connect(path).is_ok()),
     }
 }

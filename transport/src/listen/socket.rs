@@ -94,6 +94,12 @@ impl Socket {
         self.queue_info().map(|info| info.drops)
     }
 
+    /// Returns the kernel memory that may wait, in bytes.
+    #[must_use]
+    pub fn receive_buffer_bytes(&self) -> Option<u32> {
+        self.queue_info().map(|info| info.receive_buffer_bytes)
+    }
+
     /// Returns the kernel memory of what waits, in bytes; 0 if nothing does.
     #[must_use]
     pub fn queued_bytes(&self) -> Option<u32> {
