@@ -3,6 +3,7 @@
 //!
 //! A target takes any bytes and panics if what it claims for all inputs doesn't hold for these.
 
+mod aggregation;
 mod cut;
 mod decode;
 mod messages;
@@ -11,6 +12,7 @@ pub mod reference;
 mod responses;
 mod streams;
 
+pub use aggregation::aggregation;
 pub use messages::{datagram, differential};
 pub use payloads::{payload, splitting};
 pub use responses::{chunks, response};
@@ -28,4 +30,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("chunks", chunks),
     ("payload", payload),
     ("splitting", splitting),
+    ("aggregation", aggregation),
 ];

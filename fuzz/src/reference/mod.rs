@@ -4,4 +4,5 @@
 pub mod chunks;
 pub mod frame;
 pub mod message;
+pub mod model;
 pub mod number;
