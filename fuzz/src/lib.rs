@@ -6,16 +6,20 @@
 mod aggregation;
 mod cut;
 mod decode;
+mod drains;
 mod messages;
 mod payloads;
 pub mod reference;
 mod responses;
+mod sketches;
 mod streams;
 
 pub use aggregation::aggregation;
+pub use drains::drain;
 pub use messages::{datagram, differential};
 pub use payloads::{payload, splitting};
 pub use responses::{chunks, response};
+pub use sketches::sketch;
 pub use streams::framing;
 
 /// What a target is: it panics on an input for which its claim doesn't hold.
@@ -31,4 +35,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("payload", payload),
     ("splitting", splitting),
     ("aggregation", aggregation),
+    ("sketch", sketch),
+    ("drain", drain),
 ];
