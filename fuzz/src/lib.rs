@@ -7,6 +7,7 @@ mod aggregation;
 mod cut;
 mod decode;
 mod drains;
+mod enrichments;
 mod messages;
 mod payloads;
 pub mod reference;
@@ -16,6 +17,7 @@ mod streams;
 
 pub use aggregation::aggregation;
 pub use drains::drain;
+pub use enrichments::{enrichment, mapper};
 pub use messages::{datagram, differential};
 pub use payloads::{payload, splitting};
 pub use responses::{chunks, response};
@@ -37,4 +39,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("aggregation", aggregation),
     ("sketch", sketch),
     ("drain", drain),
+    ("enrichment", enrichment),
+    ("mapper", mapper),
 ];
