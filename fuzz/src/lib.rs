@@ -13,6 +13,7 @@ mod payloads;
 pub mod reference;
 mod responses;
 mod sketches;
+mod spools;
 mod streams;
 
 pub use aggregation::aggregation;
@@ -22,6 +23,7 @@ pub use messages::{datagram, differential};
 pub use payloads::{payload, splitting};
 pub use responses::{chunks, response};
 pub use sketches::sketch;
+pub use spools::spool;
 pub use streams::framing;
 
 /// What a target is: it panics on an input for which its claim doesn't hold.
@@ -41,4 +43,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("drain", drain),
     ("enrichment", enrichment),
     ("mapper", mapper),
+    ("spool", spool),
 ];
