@@ -3,17 +3,27 @@
 //!
 //! A target takes any bytes and panics if what it claims for all inputs doesn't hold for these.
 
+mod aggregation;
 mod cut;
 mod decode;
+mod drains;
+mod enrichments;
 mod messages;
 mod payloads;
 pub mod reference;
 mod responses;
+mod sketches;
+mod spools;
 mod streams;
 
+pub use aggregation::aggregation;
+pub use drains::drain;
+pub use enrichments::{enrichment, mapper};
 pub use messages::{datagram, differential};
 pub use payloads::{payload, splitting};
 pub use responses::{chunks, response};
+pub use sketches::sketch;
+pub use spools::spool;
 pub use streams::framing;
 
 /// What a target is: it panics on an input for which its claim doesn't hold.
@@ -28,4 +38,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("chunks", chunks),
     ("payload", payload),
     ("splitting", splitting),
+    ("aggregation", aggregation),
+    ("sketch", sketch),
+    ("drain", drain),
+    ("enrichment", enrichment),
+    ("mapper", mapper),
+    ("spool", spool),
 ];

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use lastdrop_fuzz::{TARGETS, Target};
 
 /// Mutants of each target in one run of the tests.
-const MUTANTS: usize = 2000;
+const MUTANTS: usize = 250;
 
 /// Longest mutant in bytes.
 const MUTANT_BYTES_MAX: usize = 4096;

@@ -2,6 +2,8 @@
 //! and no idea with the engine, which it never imports.
 
 pub mod chunks;
+pub mod enrichment;
 pub mod frame;
 pub mod message;
+pub mod model;
 pub mod number;
