@@ -76,6 +76,8 @@ pub struct Merge {
     service_checks: Vec<ServiceCheck>,
     /// Number of the close that was shipped last.
     shipped: u64,
+    /// Number of the flush that was shipped last.
+    flushed: u64,
     /// Cutoff of the flush before.
     cutoff: Slot,
     settings: MergeSettings,
@@ -92,6 +94,8 @@ struct Lane {
     /// The worker's context numbers as the merge's own.
     ids: Vec<Option<MergedId>>,
     closed: Closed,
+    /// Number of the last flush that the worker has come to, and when its mark was made.
+    flushed: (u64, Stamp),
     end: End,
 }
 
@@ -120,7 +124,7 @@ impl Merge {
             at: Stamp::default(),
             open: Open::NoSeries,
         };
-        let lane = |ring| Lane { ring, ids: Vec::new(), closed, end: End::Open };
+        let lane = |ring| Lane { ring, ids: Vec::new(), closed, flushed: (0, Stamp::default()), end: End::Open };
         let ledger = MergeLedger::default();
         let merge = Self {
             lanes: rings.into_iter().map(lane).collect(),
@@ -129,6 +133,7 @@ impl Merge {
             events: Vec::new(),
             service_checks: Vec::new(),
             shipped: 0,
+            flushed: 0,
             cutoff: Slot::default(),
             settings,
             counts: MergeCounts::default(),
@@ -156,11 +161,32 @@ impl Merge {
             return false;
         };
         if oldest.number <= self.shipped {
-            return false;
+            return self.flush_demanded(sink);
         }
         self.shipped = oldest.number;
         let open_series = self.lanes.iter().any(|lane| lane.closed.open == Open::Series);
         self.ship(Extent::Before(oldest.cutoff), oldest.at, open_series, sink);
+        true
+    }
+
+    /// Number of the last flush on demand that every worker has come to and that was shipped.
+    #[must_use]
+    pub fn flushed(&self) -> u64 {
+        self.flushed
+    }
+
+    /// Ships everything handed over, if every worker has come to a new flush mark.
+    fn flush_demanded(&mut self, sink: &mut Sink<'_>) -> bool {
+        let open = self.lanes.iter().filter(|lane| lane.end == End::Open);
+        let Some((number, at)) = open.map(|lane| lane.flushed).min_by_key(|(number, _)| *number)
+        else {
+            return false;
+        };
+        if number <= self.flushed {
+            return false;
+        }
+        self.flushed = number;
+        self.ship(Extent::Everything, at, true, sink);
         true
     }
 
@@ -205,7 +231,7 @@ impl Merge {
             Handover::Closed { number, cutoff, at, open } => {
                 lane.closed = Closed { number, cutoff, at, open };
             }
-            Handover::Flushed { .. } => {}
+            Handover::Flushed { number, at } => lane.flushed = (number, at),
             Handover::Sealed { at } => lane.end = End::Sealed(at),
         }
     }

@@ -16,6 +16,7 @@ use crate::payload::{
     Encoding, EventsBuilder, Lost, Payload, PayloadKind, PayloadSettings, SeriesBuilder,
     SeriesFormat, ServiceChecksBuilder, SketchesBuilder,
 };
+use crate::report::{EndpointReport, Report, ReportRequest};
 use lastdrop_engine::ledger::{ShipperCounts, ShipperLedger};
 use lastdrop_engine::merge::{Item, Merge};
 use lastdrop_engine::stop::{Delivered, Drained, Flushed};
@@ -42,6 +43,8 @@ pub enum Command {
         /// When the whole stop has to be over.
         deadline: Instant,
     },
+    /// Say how far delivery has come.
+    Report(ReportRequest),
 }
 
 /// How payloads are made.
@@ -71,6 +74,8 @@ pub struct Shipper {
     outlets: Vec<Outlet>,
     /// Wake workers that wait for room in their bucket ring.
     workers: Vec<Waker>,
+    /// Asked for a report that can't be given yet.
+    asked: Vec<ReportRequest>,
     settings: ShipperSettings,
     counts: ShipperCounts,
     ledger: ShipperLedger,
@@ -114,6 +119,7 @@ impl Shipper {
             commands,
             outlets,
             workers,
+            asked: Vec::new(),
             settings,
             counts,
             ledger: ledger.clone(),
@@ -125,18 +131,43 @@ impl Shipper {
     pub fn run(mut self) -> Shipped {
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
-            match self.commands.pop() {
-                Ok(Command::Finish { drained, deadline }) => return self.finish(drained, deadline),
-                Err(_) if self.commands.is_abandoned() => return self.abandoned(),
-                Err(_) => {}
+            // Looked for before the commands are: what was given before the end is then there.
+            let abandoned = self.commands.is_abandoned();
+            while let Ok(command) = self.commands.pop() {
+                match command {
+                    Command::Finish { drained, deadline } => return self.finish(drained, deadline),
+                    Command::Report(request) => self.asked.push(request),
+                }
+            }
+            if abandoned {
+                return self.abandoned();
             }
             self.merge.take_in();
             for worker in &self.workers {
                 worker.wake();
             }
             self.flush_closed();
+            self.report();
             self.turn(&mut events);
         }
+    }
+
+    /// Answers those who wait for a report, where there is no more to wait for.
+    fn report(&mut self) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let (flushed, now) = (self.merge.flushed(), Instant::now());
+        let delivered = self.outlets.iter().all(|outlet| outlet.endpoint.is_idle());
+        let outlets = &self.outlets;
+        self.asked.retain(|request| {
+            let due = request.is_due(flushed, delivered, now);
+            if due {
+                let endpoints = outlets.iter().map(|outlet| EndpointReport::new(&outlet.endpoint));
+                request.answer(Report { flushed, delivered, endpoints: endpoints.collect() });
+            }
+            !due
+        });
     }
 
     /// The end of the stop: everything that was handed over leaves the merge, and what is queued is
@@ -200,7 +231,8 @@ impl Shipper {
     }
 
     fn turn(&mut self, events: &mut Events) {
-        self.turn_until(events, None);
+        let asked = self.asked.iter().map(|request| request.until).min();
+        self.turn_until(events, asked);
     }
 
     /// Sends what may be sent, sleeps until something happens, and takes note of it.
