@@ -2,14 +2,18 @@
 
 use crate::child::Child;
 use crate::config::{self, Config};
+use crate::control::{Desk, Server};
 use crate::receipt::{Context, Receipt};
 use crate::signals::Signals;
+use crate::status::Facts;
 use crate::supervise::Supervisor;
 use crate::wiring::{self, Pipeline};
 use crate::{cli, log, settings};
 use lastdrop_transport::listen::{self, Listeners, Ports};
 use std::ffi::OsString;
 use std::io;
+use std::sync::Arc;
+use std::time::Instant;
 use tracing::{error, info, warn};
 
 /// Exit status of wrong usage, of a bad configuration, and of a port that is taken.
@@ -91,13 +95,20 @@ fn wrap(
 /// The running agent.
 struct Agent {
     pipeline: Pipeline,
-    ports: Ports,
+    ports: Arc<Ports>,
+    /// Removes the control socket when it goes.
+    _control: Option<Server>,
     /// What the kernel refused, and sockets of others on our ports.
     notes: Vec<String>,
 }
 
 impl Agent {
-    fn start(config: &Config, listeners: Listeners, supervisor: &Supervisor) -> io::Result<Self> {
+    fn start(
+        config: &Config,
+        mode: &'static str,
+        listeners: Listeners,
+        supervisor: &Supervisor,
+    ) -> io::Result<Self> {
         let Listeners { sockets, ports, report, .. } = listeners;
         for address in &report.addresses {
             info!("listening: {:?}", address.address);
@@ -108,7 +119,19 @@ impl Agent {
             info!("{note}");
         }
         let pipeline = wiring::start(config, sockets, supervisor.bell())?;
-        Ok(Self { pipeline, ports, notes })
+        let ports = Arc::new(ports);
+        let facts = Facts {
+            mode,
+            platform: "local",
+            listen: report,
+            ports: Arc::clone(&ports),
+            ledgers: pipeline.ledgers.clone(),
+            lanes: pipeline.running.lanes().to_vec(),
+            started: Instant::now(),
+        };
+        let desk = Desk::new(facts, supervisor.wishes(), Arc::clone(supervisor.bell()));
+        let control = Server::start(config, desk);
+        Ok(Self { pipeline, ports, _control: control, notes })
     }
 
     /// Stops the agent and writes the receipt; says whether everything received was delivered.
@@ -153,7 +176,7 @@ fn start_sidecar(config: &Config) -> Result<(Supervisor, Agent), String> {
     let text = |why: io::Error| why.to_string();
     let supervisor = Signals::of_sidecar().and_then(Supervisor::new).map_err(text)?;
     let listeners = listen::bind(&settings::listen(config)?).map_err(|why| why.to_string())?;
-    let agent = Agent::start(config, listeners, &supervisor).map_err(text)?;
+    let agent = Agent::start(config, "run", listeners, &supervisor).map_err(text)?;
     Ok((supervisor, agent))
 }
 
@@ -170,7 +193,7 @@ fn start_wrapped(config: &Config, supervisor: &Supervisor) -> Option<Agent> {
     for why in errors {
         error!("{why}; nothing is collected there");
     }
-    match Agent::start(config, listeners, supervisor) {
+    match Agent::start(config, "init", listeners, supervisor) {
         Ok(agent) => Some(agent),
         Err(why) => {
             error!("{why}; the command runs without the agent");

@@ -4,12 +4,15 @@ mod agent;
 mod child;
 mod cli;
 mod config;
+mod control;
 mod endpoints;
+mod flushes;
 mod log;
 mod pin;
 mod receipt;
 mod settings;
 mod signals;
+mod status;
 mod supervise;
 mod wiring;
 
@@ -25,6 +28,8 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(run) => ExitCode::from(agent::run(run)),
         Command::Init(init) => ExitCode::from(agent::init(init)),
+        Command::Status(status) => ExitCode::from(control::client::status(status)),
+        Command::Flush(flush) => ExitCode::from(control::client::flush(flush)),
         Command::Config(show) => match shown(show) {
             Ok(page) => put_out(&page),
             Err(error) => fail(&error),

@@ -175,7 +175,7 @@ fn balance(balance: &Balance) -> Value {
 }
 
 /// Counters by name; those of a kind in an object of their own, where zeros are left out.
-fn counters(each: Vec<(&'static str, Option<&'static str>, u64)>) -> Value {
+pub(crate) fn counters(each: Vec<(&'static str, Option<&'static str>, u64)>) -> Value {
     let mut object = Map::new();
     for (name, kind, value) in each {
         match kind {
@@ -224,10 +224,10 @@ fn endpoint(endpoint: &Endpoint) -> Value {
     })
 }
 
-fn tally(tally: &Tally) -> Value {
+pub(crate) fn tally(tally: &Tally) -> Value {
     json!({ "payloads": tally.payloads, "items": tally.items, "points": tally.points })
 }
 
-fn by<'a, K: ToString + 'a>(tallies: impl Iterator<Item = (&'a K, &'a Tally)>) -> Value {
+pub(crate) fn by<'a, K: ToString + 'a>(tallies: impl Iterator<Item = (&'a K, &'a Tally)>) -> Value {
     Value::Object(tallies.map(|(key, value)| (key.to_string(), tally(value))).collect())
 }

@@ -14,15 +14,18 @@
 
 use crate::child::Child;
 use crate::config::Config;
+use crate::control::Wish;
+use crate::flushes::Flushes;
 use crate::receipt::{Ending, Stop};
 use crate::signals::{Reach, Signals};
 use crate::wiring::{Ledgers, Pipeline};
 use lastdrop_engine::stop::Patience;
 use lastdrop_transport::{receive, shipper};
 use mio::{Events, Poll, Token};
-use signal_hook::consts::{SIGCHLD, SIGUSR1};
+use signal_hook::consts::{SIGCHLD, SIGTSTP, SIGUSR1};
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 use tracing::{error, info};
 
@@ -51,8 +54,11 @@ pub(crate) struct Supervisor {
     child_ended: Option<u8>,
     /// Signals that ask for the stop, so far; sidecar only.
     stop_signals: u32,
-    /// Flushes asked for, so far.
-    flushes: u64,
+    /// Flushes on demand.
+    flushes: Flushes,
+    /// What the control socket asks for.
+    wishes: Receiver<Wish>,
+    wish: Sender<Wish>,
 }
 
 impl Supervisor {
@@ -65,6 +71,7 @@ impl Supervisor {
         let poll = Poll::new()?;
         let bell = Arc::new(mio::Waker::new(poll.registry(), BELL)?);
         signals.register(poll.registry(), SIGNALS)?;
+        let (wish, wishes) = mpsc::channel();
         Ok(Self {
             poll,
             events: Events::with_capacity(8),
@@ -73,13 +80,20 @@ impl Supervisor {
             child: None,
             child_ended: None,
             stop_signals: 0,
-            flushes: 0,
+            flushes: Flushes::default(),
+            wishes,
+            wish,
         })
     }
 
     /// What threads ring when they end.
     pub(crate) fn bell(&self) -> &Arc<mio::Waker> {
         &self.bell
+    }
+
+    /// Where the control socket puts its wishes; to be followed by the bell.
+    pub(crate) fn wishes(&self) -> Sender<Wish> {
+        self.wish.clone()
     }
 
     /// Looks after a wrapped process from now on.
@@ -95,15 +109,28 @@ impl Supervisor {
     /// Runs until it is time to stop: the wrapped process has ended, or a signal says so.
     pub(crate) fn run(&mut self, pipeline: Option<&mut Pipeline>) {
         let mut pipeline = pipeline;
-        let mut flushed = 0;
         while self.child_ended.is_none() && self.stop_signals == 0 {
-            self.wait(None);
-            if self.flushes > flushed
-                && let Some(pipeline) = pipeline.as_deref_mut()
-            {
-                flushed = self.flushes;
-                pipeline.command_receivers(receive::Command::Flush(flushed));
+            self.wait(self.flushes.due_in(Instant::now()));
+            if let Some(pipeline) = pipeline.as_deref_mut() {
+                self.obey(pipeline);
             }
+        }
+        // From here on nobody is listened to: who waits learns it, for the way of its answer ends.
+        (self.wish, self.wishes) = mpsc::channel();
+    }
+
+    /// Does what the control socket and the signals ask of the pipeline.
+    fn obey(&mut self, pipeline: &mut Pipeline) {
+        while let Ok(wish) = self.wishes.try_recv() {
+            match wish {
+                Wish::Flush(reply) => self.flushes.ask_and_tell(reply),
+                Wish::Report(request) => {
+                    pipeline.shipper.command(shipper::Command::Report(request));
+                }
+            }
+        }
+        if let Some(number) = self.flushes.next(Instant::now()) {
+            pipeline.command_receivers(receive::Command::Flush(number));
         }
     }
 
@@ -209,8 +236,14 @@ impl Supervisor {
                 (Some(_), SIGCHLD) => {}
                 // A terminal has sent it to the whole group, the process included.
                 (Some(_), _) if signal.reach == Reach::Group => {}
-                (Some(child), number) => child.signal(number),
-                (None, SIGUSR1) => self.flushes += 1,
+                (Some(child), number) => {
+                    child.signal(number);
+                    // The process may be moved to another machine before it goes on.
+                    if number == SIGTSTP {
+                        self.flushes.ask();
+                    }
+                }
+                (None, SIGUSR1) => self.flushes.ask(),
                 (None, SIGCHLD) => {}
                 (None, _) => self.stop_signals += 1,
             }

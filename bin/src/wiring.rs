@@ -62,6 +62,7 @@ pub(crate) struct ShipperThread {
 }
 
 /// The counters of all threads.
+#[derive(Clone)]
 pub(crate) struct Ledgers {
     pub(crate) receivers: Vec<ReceiverLedger>,
     pub(crate) workers: Vec<WorkerLedger>,

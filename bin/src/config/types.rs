@@ -177,6 +177,18 @@ pub(crate) enum Receipt {
     File(PathBuf),
 }
 
+/// Where a running agent is asked for its status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ControlSocket {
+    /// At the first of the usual places that can be had.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// At this path.
+    Path(PathBuf),
+}
+
 /// How much the agent says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
