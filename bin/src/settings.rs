@@ -7,11 +7,11 @@ use lastdrop_engine::enrich::{
     Blocklist, Enricher, Mapper, Mapping, MetricHost, NameMatch, Namespace, Profile, Settings,
 };
 use lastdrop_engine::limits::CONTEXT_BYTES_DEFAULT;
-use lastdrop_engine::merge::MergeSettings;
+use lastdrop_engine::merge::{Incomplete, MergeSettings};
 use lastdrop_engine::message::{ClientOrigin, LineEnd, Options, Timestamps};
 use lastdrop_engine::sampler::LateArrival;
 use lastdrop_engine::series::Origin;
-use lastdrop_engine::worker::WorkerSettings;
+use lastdrop_engine::worker::{Timestamped, WorkerSettings};
 use lastdrop_transport::listen::{
     Interfaces, ListenSettings, UdpSettings, UnixSettings, group, memory_limit,
 };
@@ -169,6 +169,7 @@ pub(crate) fn worker(config: &Config, enricher: &Arc<Enricher>) -> WorkerSetting
         context_bytes_max: CONTEXT_BYTES_DEFAULT,
         context_expiry_s: config.aggregation.context_expiry.as_secs(),
         late: LateArrival::JoinsOpenSlot,
+        timestamped: Timestamped::Aggregated,
         enricher: Arc::clone(enricher),
     }
 }
@@ -192,6 +193,11 @@ pub(crate) fn merge(config: &Config, enricher: &Enricher) -> MergeSettings {
         counter_expiry_s: aggregation.expiry.as_secs(),
         context_expiry_s: aggregation.context_expiry.as_secs(),
         global_tags: enricher.extra_tags().to_vec(),
+        incomplete: if aggregation.flush_incomplete_buckets {
+            Incomplete::Shipped
+        } else {
+            Incomplete::Dropped
+        },
         origin: Origin::DOGSTATSD,
     }
 }

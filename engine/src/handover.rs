@@ -5,7 +5,7 @@ use crate::bucket::Bucket;
 use crate::context::{Context, ContextId};
 use crate::limits::{BUCKET_RING_LEN, RETURN_RING_LEN};
 use crate::message::Kind;
-use crate::series::{Event, ServiceCheck};
+use crate::series::{Event, SeriesKind, ServiceCheck};
 use crate::time::{Slot, Stamp};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +23,19 @@ pub struct Definition {
     pub first: Stamp,
 }
 
+/// A sample with a time of its own that goes past the buckets.
+#[derive(Debug)]
+pub struct Passed {
+    /// What was sampled.
+    pub context: Arc<Context>,
+    /// How the intake reads the value.
+    pub kind: SeriesKind,
+    /// The sample's own time: seconds since 1970.
+    pub second: i64,
+    /// The value; finite.
+    pub value: f64,
+}
+
 /// What a worker hands over.
 #[derive(Debug)]
 pub enum Handover {
@@ -30,10 +43,15 @@ pub enum Handover {
     Define(Vec<Definition>),
     /// A closed bucket.
     Bucket(Bucket),
+    /// Samples passed through, at least one.
+    Passed(Vec<Passed>),
     /// An event; sent as it came.
     Event(Box<Event>),
     /// A service check; sent as it came.
     ServiceCheck(Box<ServiceCheck>),
+    /// When the contexts in buckets that stay open were last sampled; before the mark that left
+    /// them open.
+    Seen(Vec<(ContextId, Stamp)>),
     /// Numbers that no bucket refers to any more; after every bucket that did.
     Retire(Vec<ContextId>),
     /// The worker has come to a `Close` mark: every bucket before `cutoff` is in the ring.
@@ -47,7 +65,7 @@ pub enum Handover {
         /// What is still open in the worker.
         open: Open,
     },
-    /// The worker has come to a `Flush` mark: every bucket is in the ring.
+    /// The worker has come to a `Flush` mark: every bucket of a slot up to the mark's is in the ring.
     Flushed {
         /// Number of the flush.
         number: u64,
@@ -157,6 +175,12 @@ impl BucketConsumer {
     /// The next thing handed over.
     pub fn pop(&mut self) -> Option<Handover> {
         self.handovers.pop().ok()
+    }
+
+    /// True if the worker is gone. Look at it *before* [`BucketConsumer::pop`].
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.handovers.is_abandoned()
     }
 
     /// Sends the memory of an emptied bucket back; frees it if the way back is full.

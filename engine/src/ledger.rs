@@ -120,11 +120,14 @@ pub enum Refusal {
     SketchCount,
     /// The message has a time of its own and a type that can't be sent as it came.
     UnsupportedTimestamp,
+    /// The message has a time of its own, and too many slots are open:
+    /// [`crate::limits::BUCKETS_OPEN_MAX`].
+    SlotLimit,
 }
 
 impl Refusal {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NotFinite,
         Self::BadRate,
         Self::Overflow,
@@ -135,6 +138,7 @@ impl Refusal {
         Self::SetBytes,
         Self::SketchCount,
         Self::UnsupportedTimestamp,
+        Self::SlotLimit,
     ];
 
     /// The name in the receipt.
@@ -151,6 +155,7 @@ impl Refusal {
             Self::SetBytes => "set_bytes",
             Self::SketchCount => "sketch_count",
             Self::UnsupportedTimestamp => "unsupported_timestamp",
+            Self::SlotLimit => "slot_limit",
         }
     }
 }
@@ -228,9 +233,13 @@ counts! {
 counts! {
     /// What the merge has counted.
     MergeCounts published as MergeLedger {
-        /// Samples in the buckets that were merged, as the buckets themselves say.
+        /// Samples in the buckets that were merged and shipped, as the buckets themselves say.
         samples,
-        /// Buckets merged.
+        /// Samples in slots that were open at the end and dropped, as the configuration has it.
+        incomplete,
+        /// Samples passed through with their own time that left the engine.
+        passed,
+        /// Buckets taken in.
         buckets,
         /// Entries left out because another worker's entry of another type arrived first.
         type_conflict,
@@ -285,6 +294,7 @@ impl WorkerCounts {
             Refusal::SetBytes,
             Refusal::SketchCount,
             Refusal::Overflow,
+            Refusal::SlotLimit,
         ];
         bounds.iter().filter_map(|reason| self.refused.get(*reason as usize)).sum()
     }
@@ -336,10 +346,18 @@ pub fn samples_balance(worker: &WorkerCounts) -> Balance {
     }
 }
 
-/// Every aggregated sample is in a bucket that was merged.
+/// Every aggregated sample is in a bucket that was merged, or dropped because it was incomplete at
+/// the end. Holds once everything is flushed.
 #[must_use]
 pub fn buckets_balance(worker: &WorkerCounts, merge: &MergeCounts) -> Balance {
-    Balance { name: "buckets", left: worker.aggregated, right: merge.samples }
+    let right = merge.samples + merge.incomplete;
+    Balance { name: "buckets", left: worker.aggregated, right }
+}
+
+/// Every sample passed through has left the merge. Holds once everything is flushed.
+#[must_use]
+pub fn passed_balance(worker: &WorkerCounts, merge: &MergeCounts) -> Balance {
+    Balance { name: "passed", left: worker.passed, right: merge.passed }
 }
 
 /// Every point, event and check that left the merge is in a payload, or was too large or not

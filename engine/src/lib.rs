@@ -33,3 +33,5 @@ pub mod sampler;
 pub mod worker;
 pub mod stop;
 pub mod merge;
+
+pub mod inline;

@@ -24,6 +24,14 @@ pub const TURN_BYTES_MAX: usize = 1 << 18;
 /// Handovers that a bucket ring holds; a worker with a full one keeps the rest and tries again.
 pub const BUCKET_RING_LEN: usize = 256;
 
+/// Samples passed through with their own time that are handed on together; what comes between two
+/// marks beyond that doesn't wait for the next one. The reference agent's number.
+pub const PASSED_BATCH_LEN: usize = 2048;
+
+/// Open buckets of a worker beyond which a sample whose own time needs another one is refused: every
+/// one of them costs memory until its time has come. Eleven hours without a gap.
+pub const BUCKETS_OPEN_MAX: usize = 4096;
+
 /// Empty buckets that a return ring holds; what doesn't fit is freed.
 pub const RETURN_RING_LEN: usize = 4;
 
@@ -37,6 +45,7 @@ pub const CONTEXT_BYTES_FIXED: usize = 288;
 
 /// What one interned tag costs besides its text, in bytes.
 pub const TAG_BYTES_FIXED: usize = 48;
+
 /// Keys a sketch gathers before it sorts them into its bins; the reference agent's number, which
 /// decides how overflowing bins come out.
 pub const SKETCH_KEYS_BUFFERED: usize = 512;

@@ -5,12 +5,12 @@
 //! (`T`) belongs to the slot of that time, whatever has been shipped: two points for one series and
 //! second overwrite each other at the intake, so such a late sample is counted.
 //!
-//! A flush on demand hands over open buckets too. What comes later in the same slot goes to a
-//! bucket that starts at the second of the flush, or one second behind the bucket before it, so
-//! that its points don't overwrite those of the first part.
+//! A flush on demand hands over the open slots up to its own time. What comes later for one of them
+//! opens it again, and is told apart where all workers are seen: in the merge. Slots that lie in the
+//! future stay open: their time has not come.
 
 use crate::bucket::Bucket;
-use crate::limits::SLOT_S;
+use crate::limits::BUCKETS_OPEN_MAX;
 use crate::time::{Slot, Stamp};
 
 /// What happens to an arrival whose slot is closed.
@@ -48,10 +48,10 @@ pub struct Sampler {
     open: Vec<Bucket>,
     /// Start of the bucket that arrivals go to; the others are reached by their index.
     current_start_s: u64,
-    /// First slot that no mark has closed.
+    /// First slot that arrivals may still go to: no mark has closed it, no flush left it behind.
     floor: Slot,
-    /// The slot that a flush cut in two, and where its second part starts.
-    cut: Option<(Slot, u64)>,
+    /// First slot that no mark has closed.
+    closed: Slot,
     late: LateArrival,
     serial: u32,
     /// An empty bucket for the next slot, so that its memory is used again.
@@ -66,7 +66,7 @@ impl Sampler {
             open: Vec::new(),
             current_start_s: 0,
             floor: Slot::default(),
-            cut: None,
+            closed: Slot::default(),
             late,
             serial: 0,
             spare: Vec::new(),
@@ -80,7 +80,7 @@ impl Sampler {
             LateArrival::JoinsOpenSlot => stamp.slot().max(self.floor),
             LateArrival::ReopensSlot => stamp.slot(),
         };
-        let at = self.index_of(self.start_of(slot));
+        let at = self.index_of(slot.start_s());
         // Places lead into one bucket only, and that never goes back in time: the newest that
         // arrivals have come to.
         if self.open.get(at).is_some_and(|bucket| bucket.start_s() > self.current_start_s) {
@@ -89,32 +89,34 @@ impl Sampler {
         self.found(at, self.lateness(slot))
     }
 
-    /// The bucket for a sample that says its own time, in seconds since 1970.
-    pub fn timestamped(&mut self, second: u64) -> (&mut Bucket, Access, Lateness) {
+    /// The bucket for a sample that says its own time, in seconds since 1970; none if too many
+    /// buckets are open and this would be one more.
+    pub fn timestamped(&mut self, second: u64) -> Option<(&mut Bucket, Access, Lateness)> {
         let slot = Slot::containing(second);
-        let at = self.index_of(self.start_of(slot));
-        self.found(at, self.lateness(slot))
+        if self.open.len() >= BUCKETS_OPEN_MAX && self.find(slot.start_s()).is_err() {
+            return None;
+        }
+        let at = self.index_of(slot.start_s());
+        Some(self.found(at, self.lateness(slot)))
     }
 
     /// Takes out the buckets of all slots before `cutoff`, oldest first.
     pub fn close(&mut self, cutoff: Slot) -> Vec<Bucket> {
-        self.floor = self.floor.max(cutoff);
-        if self.cut.is_some_and(|(slot, _)| slot < cutoff) {
-            self.cut = None;
-        }
-        let closed = self.open.partition_point(|bucket| bucket.start_s() < cutoff.start_s());
-        self.open.drain(..closed).collect()
+        self.closed = self.closed.max(cutoff);
+        self.leave(cutoff)
     }
 
-    /// Takes out every bucket, open ones too, oldest first.
+    /// Takes out the buckets of all slots up to that of `at`, oldest first.
     pub fn flush(&mut self, at: Stamp) -> Vec<Bucket> {
-        let slot = at.slot().max(self.floor);
-        let shipped =
-            self.open.iter().map(Bucket::start_s).filter(|s| Slot::containing(*s) == slot);
-        if let Some(last) = shipped.max() {
-            let start_s = at.seconds().max(last + 1).min(slot.start_s() + SLOT_S - 1);
-            self.cut = Some((slot, start_s));
+        let mut flushed = self.leave(at.slot());
+        if let Ok(index) = self.find(at.slot().start_s()) {
+            flushed.push(self.open.remove(index));
         }
+        flushed
+    }
+
+    /// Takes out every bucket, oldest first.
+    pub fn end(&mut self) -> Vec<Bucket> {
         std::mem::take(&mut self.open)
     }
 
@@ -135,17 +137,15 @@ impl Sampler {
         self.spare.push(bucket);
     }
 
-    /// Where the bucket that takes samples of `slot` starts.
-    #[inline]
-    fn start_of(&self, slot: Slot) -> u64 {
-        match self.cut {
-            Some((cut, start_s)) if cut == slot => start_s,
-            _ => slot.start_s(),
-        }
+    /// Takes out the buckets of all slots before `slot`, to which no arrival goes any more.
+    fn leave(&mut self, slot: Slot) -> Vec<Bucket> {
+        self.floor = self.floor.max(slot);
+        let left = self.open.partition_point(|bucket| bucket.start_s() < slot.start_s());
+        self.open.drain(..left).collect()
     }
 
     fn lateness(&self, slot: Slot) -> Lateness {
-        if slot < self.floor { Lateness::Overwrites } else { Lateness::InTime }
+        if slot < self.closed { Lateness::Overwrites } else { Lateness::InTime }
     }
 
     /// Index of the bucket that starts at `start_s`; opened if there is none.
@@ -157,14 +157,18 @@ impl Sampler {
         {
             return self.open.len() - 1;
         }
-        let at = self.open.partition_point(|bucket| bucket.start_s() < start_s);
-        if self.open.get(at).is_none_or(|bucket| bucket.start_s() != start_s) {
+        self.find(start_s).unwrap_or_else(|at| {
             self.serial += 1;
             let mut bucket = self.spare.pop().unwrap_or_default();
             bucket.reopen(self.serial, start_s);
             self.open.insert(at, bucket);
-        }
-        at
+            at
+        })
+    }
+
+    /// Index of the bucket that starts at `start_s`, or where it would stand.
+    fn find(&self, start_s: u64) -> Result<usize, usize> {
+        self.open.binary_search_by_key(&start_s, Bucket::start_s)
     }
 
     #[inline]
@@ -194,7 +198,7 @@ mod tests {
         assert_eq!(arrival_start(&mut sampler, 1009), 1000);
         assert_eq!(starts(&sampler.close(Slot::containing(1010))), [1000]);
         assert_eq!(arrival_start(&mut sampler, 1009), 1010);
-        let (bucket, _, lateness) = sampler.timestamped(1003);
+        let (bucket, _, lateness) = sampler.timestamped(1003).unwrap();
         assert_eq!((bucket.start_s(), lateness), (1000, Lateness::Overwrites));
     }
 
@@ -202,8 +206,8 @@ mod tests {
     fn places_lead_into_the_newest_bucket_of_arrivals_alone() {
         let mut sampler = Sampler::new(LateArrival::JoinsOpenSlot);
         assert_eq!(sampler.arrival(Stamp::from_s(1005)).1, Access::Place);
-        assert_eq!(sampler.timestamped(1001).1, Access::Place);
-        assert_eq!(sampler.timestamped(1031).1, Access::Index);
+        assert_eq!(sampler.timestamped(1001).unwrap().1, Access::Place);
+        assert_eq!(sampler.timestamped(1031).unwrap().1, Access::Index);
         assert_eq!(sampler.arrival(Stamp::from_s(1015)).1, Access::Place);
         assert_eq!(sampler.arrival(Stamp::from_s(1009)).1, Access::Index);
         assert_eq!(starts(sampler.open()), [1000, 1010, 1030]);
@@ -211,22 +215,27 @@ mod tests {
     }
 
     #[test]
-    fn the_second_part_of_a_slot_that_a_flush_cut_has_a_second_of_its_own() {
+    fn a_flush_takes_what_is_open_up_to_now_and_closes_what_lies_behind() {
         let mut sampler = Sampler::new(LateArrival::JoinsOpenSlot);
-        arrival_start(&mut sampler, 1002);
-        assert_eq!(starts(&sampler.flush(Stamp::from_s(1004))), [1000]);
-        assert_eq!(arrival_start(&mut sampler, 1004), 1004);
-        assert_eq!(starts(&sampler.flush(Stamp::from_s(1004))), [1004]);
-        assert_eq!(arrival_start(&mut sampler, 1005), 1005);
-        assert_eq!(arrival_start(&mut sampler, 1011), 1010);
-        assert_eq!(starts(&sampler.close(Slot::containing(1010))), [1005]);
-        assert_eq!(starts(sampler.open()), [1010]);
+        for second in [1009, 1012, 1031] {
+            arrival_start(&mut sampler, second);
+        }
+        assert_eq!(starts(&sampler.flush(Stamp::from_s(1013))), [1000, 1010]);
+        assert_eq!(starts(sampler.open()), [1030]);
+        assert_eq!(arrival_start(&mut sampler, 1009), 1010);
+        let (bucket, _, lateness) = sampler.timestamped(1003).unwrap();
+        assert_eq!((bucket.start_s(), lateness), (1000, Lateness::InTime));
+        assert_eq!(starts(&sampler.end()), [1000, 1010, 1030]);
     }
 
     #[test]
-    fn a_flush_without_a_bucket_cuts_nothing() {
+    fn own_times_open_so_many_slots_and_no_more() {
         let mut sampler = Sampler::new(LateArrival::JoinsOpenSlot);
-        assert_eq!(starts(&sampler.flush(Stamp::from_s(1004))), [0; 0]);
-        assert_eq!(arrival_start(&mut sampler, 1005), 1000);
+        for slot in 0..BUCKETS_OPEN_MAX as u64 {
+            assert!(sampler.timestamped(slot * 10).is_some());
+        }
+        assert!(sampler.timestamped(u64::MAX).is_none());
+        assert!(sampler.timestamped(15).is_some());
+        assert_eq!(sampler.arrival(Stamp::from_s(1_000_000)).0.start_s(), 1_000_000);
     }
 }

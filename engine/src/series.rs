@@ -87,7 +87,7 @@ pub struct Series<'a> {
     pub kind: SeriesKind,
     /// Points in ascending order of time, at least one.
     pub points: &'a [Point],
-    /// Seconds that one point covers: [`SLOT_S`], or 0 for a sample sent as it came.
+    /// Seconds that one point covers: [`SLOT_S`], also for a sample sent as it came.
     pub interval_s: u64,
     /// Unit of the values (`millisecond`), or empty.
     pub unit: &'a str,

@@ -13,6 +13,9 @@ pub const NS_PER_S: u64 = 1_000_000_000;
 pub struct Stamp(u64);
 
 impl Stamp {
+    /// The end of the time line.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The instant `ns` nanoseconds after the start of 1970.
     #[must_use]
     pub const fn from_ns(ns: u64) -> Self {

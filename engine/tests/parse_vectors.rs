@@ -7,16 +7,16 @@
 
 #![expect(clippy::expect_used, reason = "a vector file that can't be read is a failed test")]
 
+mod config;
+
 use std::borrow::Cow;
 
+use config::{enrichment, options};
 use lastdrop_engine::context::Tag;
-use lastdrop_engine::enrich::{
-    Attributes, Blocklist, Enricher, Mapper, Mapping, MetricHost, NameMatch, Namespace, Profile,
-    Settings,
-};
+use lastdrop_engine::enrich::{Attributes, Enricher};
 use lastdrop_engine::message::{
-    Class, ClientOrigin, Error, Event, Kind, LineEnd, Message, Metric, Options, OriginFields,
-    ServiceCheck, Tags, Timestamps, Values, lines, parse,
+    Class, Error, Event, Kind, LineEnd, Message, Metric, OriginFields, ServiceCheck, Tags, Values,
+    lines, parse,
 };
 use serde_json::{Map, Value, json};
 
@@ -79,7 +79,7 @@ fn datagram(vector: &Value) -> Vec<u8> {
 
 fn messages(datagram: &[u8], stage: &Value, config: &Value) -> Vec<Value> {
     let (options, end) = (options(config), line_end(config));
-    let enricher = Enricher::new(settings(config));
+    let enricher = Enricher::new(enrichment(config));
     lines(datagram, end)
         .flat_map(|line| match line.and_then(|line| parse(line.bytes, options)) {
             Err(refused) => vec![error(refused)],
@@ -97,78 +97,12 @@ fn parsed(message: &Message<'_>) -> Value {
     }
 }
 
-fn options(config: &Value) -> Options {
-    let mut options = Options::default();
-    if config["dogstatsd_no_aggregation_pipeline"] == json!(false) {
-        options.timestamps = Timestamps::Ignore;
-    }
-    if config["dogstatsd_origin_detection_client"] == json!(true) {
-        options.client_origin = ClientOrigin::Read;
-    }
-    options
-}
-
 fn line_end(config: &Value) -> LineEnd {
     let transport = config["transport"].as_str().unwrap_or("udp");
     match config["dogstatsd_eol_required"].as_array() {
         Some(list) if list.iter().any(|name| name == transport) => LineEnd::Required,
         _ => LineEnd::Optional,
     }
-}
-
-fn settings(config: &Value) -> Settings {
-    let string = |key: &str| config[key].as_str().unwrap_or_default().to_owned();
-    let is_set = |key: &str| config[key] == json!(true);
-    let namespace_exclusions = match &config["statsd_metric_namespace_blacklist"] {
-        Value::Null => Namespace::EXCLUSIONS.map(String::from).to_vec(),
-        list => strings(list),
-    };
-    let name_match = match is_set("statsd_metric_blocklist_match_prefix") {
-        true => NameMatch::Prefix,
-        false => NameMatch::Exact,
-    };
-    let profiles: Vec<_> = list(&config["dogstatsd_mapper_profiles"]).map(profile).collect();
-    Settings {
-        hostname: string("hostname"),
-        metric_host: match config["serverless"] == json!(false) {
-            true => MetricHost::Named,
-            false => MetricHost::Never,
-        },
-        namespace: Namespace::new(&string("statsd_metric_namespace"), namespace_exclusions),
-        blocklist: Blocklist::new(strings(&config["statsd_metric_blocklist"]), name_match),
-        mapper: Mapper::new(&profiles).expect("a good mapper"),
-        extra_tags: strings(&config["dogstatsd_tags"]),
-        histogram_copy_prefix: is_set("histogram_copy_to_distribution")
-            .then(|| string("histogram_copy_to_distribution_prefix")),
-    }
-}
-
-fn profile(profile: &Value) -> Profile {
-    let string = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mapping = |mapping: &Value| Mapping {
-        pattern: string(&mapping["match"]),
-        match_type: string(&mapping["match_type"]),
-        name: string(&mapping["name"]),
-        tags: mapping["tags"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(key, value)| (key.clone(), string(value)))
-            .collect(),
-    };
-    Profile {
-        name: string(&profile["name"]),
-        prefix: string(&profile["prefix"]),
-        mappings: list(&profile["mappings"]).map(mapping).collect(),
-    }
-}
-
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-fn strings(value: &Value) -> Vec<String> {
-    list(value).map(|text| text.as_str().expect("a string").to_owned()).collect()
 }
 
 /// What enrichment makes of a message: a metric becomes one sample a value, a histogram's perhaps

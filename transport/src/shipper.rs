@@ -389,7 +389,7 @@ impl<'a> Encoder<'a> {
 
     fn push(&mut self, item: Item<'_>) {
         match item {
-            Item::Series(series) => {
+            Item::Series(series) | Item::Passed(series) => {
                 let lost = self.series.push(&series);
                 self.count(lost);
             }

@@ -16,12 +16,13 @@ use hashbrown::HashTable;
 pub struct Entry {
     /// The context, by its number in the worker.
     pub context: ContextId,
-    /// Arrival of the first sample: of two workers' entries the older one decides the type.
-    pub first: Stamp,
     /// Time of the latest sample: its own, or its arrival.
     pub seen: Stamp,
-    /// All types but distributions; none if nothing but refused samples came.
+    /// All types but distributions; none if no such sample came, or only such as are not finite.
     pub value: Option<Value>,
+    /// Arrival of the sample that `value` was made for, if it was: of two workers' values the older
+    /// one decides the type.
+    pub first: Stamp,
     /// Distributions.
     pub sketch: Option<Box<Sketch>>,
 }
@@ -63,7 +64,7 @@ impl Bucket {
         self.serial
     }
 
-    /// Time of its points: seconds since 1970, the start of the slot unless a flush cut it.
+    /// Start of its slot: seconds since 1970.
     #[must_use]
     pub fn start_s(&self) -> u64 {
         self.start_s
@@ -89,16 +90,16 @@ impl Bucket {
 
     /// The entry of a context, made if there is none, in the bucket that arrivals go to.
     #[inline]
-    pub(crate) fn entry(&mut self, id: ContextId, place: &mut Place, now: Stamp) -> &mut Entry {
+    pub(crate) fn entry(&mut self, id: ContextId, place: &mut Place) -> &mut Entry {
         if place.bucket != self.serial {
-            let position = self.find_or_add(id, now);
+            let position = self.find_or_add(id);
             *place = Place { bucket: self.serial, position };
         }
         self.at(place.position)
     }
 
     /// The entry of a context, made if there is none, in any other bucket.
-    pub(crate) fn side_entry(&mut self, id: ContextId, now: Stamp) -> &mut Entry {
+    pub(crate) fn side_entry(&mut self, id: ContextId) -> &mut Entry {
         if self.index.is_none() {
             let mut index = HashTable::with_capacity(self.entries.len());
             for (position, entry) in (0..).zip(&self.entries) {
@@ -108,7 +109,7 @@ impl Bucket {
             }
             self.index = Some(index);
         }
-        let position = self.find_or_add(id, now);
+        let position = self.find_or_add(id);
         self.at(position)
     }
 
@@ -142,7 +143,7 @@ impl Bucket {
         self.entries.drain(..)
     }
 
-    fn find_or_add(&mut self, id: ContextId, now: Stamp) -> u32 {
+    fn find_or_add(&mut self, id: ContextId) -> u32 {
         let Self { entries, index, .. } = self;
         let added = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         if let Some(index) = index {
@@ -155,7 +156,8 @@ impl Bucket {
                 index_hash(context(position).unwrap_or_default())
             });
         }
-        entries.push(Entry { context: id, first: now, seen: now, value: None, sketch: None });
+        let (seen, first) = (Stamp::default(), Stamp::default());
+        entries.push(Entry { context: id, seen, value: None, first, sketch: None });
         added
     }
 
@@ -181,15 +183,15 @@ mod tests {
         bucket.reopen(1, 1000);
         let mut places = [Place::default(); 100];
         for (id, place) in (0..).zip(&mut places) {
-            bucket.entry(id, place, Stamp::from_s(1));
+            bucket.entry(id, place).seen = Stamp::from_s(1);
         }
         for (id, place) in (0..).zip(&mut places) {
-            assert_eq!(bucket.side_entry(id, Stamp::from_s(2)).first, Stamp::from_s(1));
-            assert_eq!(bucket.entry(id, place, Stamp::from_s(2)).context, id);
+            assert_eq!(bucket.side_entry(id).seen, Stamp::from_s(1));
+            assert_eq!(bucket.entry(id, place).context, id);
         }
-        assert_eq!(bucket.side_entry(100, Stamp::from_s(2)).first, Stamp::from_s(2));
+        bucket.side_entry(100).seen = Stamp::from_s(2);
         let mut unknown = Place::default();
-        assert_eq!(bucket.entry(100, &mut unknown, Stamp::from_s(3)).first, Stamp::from_s(2));
+        assert_eq!(bucket.entry(100, &mut unknown).seen, Stamp::from_s(2));
         assert_eq!(bucket.entries().len(), 101);
     }
 }

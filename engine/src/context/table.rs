@@ -170,6 +170,25 @@ impl Contexts {
         identity: &Identity<'_>,
         seen: Stamp,
     ) -> Result<Inserted, LimitReached> {
+        let is_full = self.bytes() >= self.bytes_max;
+        let inserted = self.insert_meaning(identity, seen)?;
+        // With a full table a new spelling of a known context is used without being kept.
+        if !is_full {
+            self.add_spelling(hash, spelling, inserted.id());
+        }
+        Ok(inserted)
+    }
+
+    /// Gives the number of a context that isn't looked up by a spelling, made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitReached`] if the memory bound is reached; nothing is kept.
+    pub fn insert_meaning(
+        &mut self,
+        identity: &Identity<'_>,
+        seen: Stamp,
+    ) -> Result<Inserted, LimitReached> {
         debug_assert!(identity.tags.is_sorted(), "enrichment sorts");
         let telling = identity.telling_tags();
         let meaning = self.hash_identity(identity, telling);
@@ -187,17 +206,13 @@ impl Contexts {
                 },
             )
         };
-        let known = self.identities.find(spread(meaning), same).copied();
-        if self.bytes() >= self.bytes_max {
-            // A new spelling of a known context is used without being kept.
-            return known.map(Inserted::Known).ok_or(LimitReached);
+        if let Some(&id) = self.identities.find(spread(meaning), same) {
+            return Ok(Inserted::Known(id));
         }
-        let inserted = match known {
-            Some(id) => Inserted::Known(id),
-            None => Inserted::New(self.add_context(meaning, identity, seen)),
-        };
-        self.add_spelling(hash, spelling, inserted.id());
-        Ok(inserted)
+        if self.bytes() >= self.bytes_max {
+            return Err(LimitReached);
+        }
+        Ok(Inserted::New(self.add_context(meaning, identity, seen)))
     }
 
     /// Learns that a spelling is dropped by the block list.

@@ -1,0 +1,158 @@
+//! The contexts of all workers: one number for each, alive while a worker knows it or it is due.
+
+use crate::bucket::{Entry, Sample, SampleKind, Value};
+use crate::context::Context;
+use crate::message::Kind;
+use crate::time::Stamp;
+use ahash::RandomState;
+use hashbrown::HashTable;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+/// Number of a context in the merge.
+pub(super) type MergedId = u32;
+
+/// The contexts of all workers.
+#[derive(Debug, Default)]
+pub(super) struct Contexts {
+    pub(super) slots: Vec<Option<Live>>,
+    free: Vec<MergedId>,
+    identities: HashTable<MergedId>,
+    hasher: RandomState,
+    pub(super) live: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Live {
+    context: Arc<Context>,
+    /// Time of the latest sample, of any worker: its own, or its arrival.
+    seen: Stamp,
+    /// Arrival of the first sample; the oldest of any worker's decides the role.
+    first: Stamp,
+    role: Role,
+    /// Workers that have a number for it.
+    holders: u32,
+}
+
+/// What a context was when it was first seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Counter,
+    Other,
+}
+
+impl Contexts {
+    pub(super) fn len(&self) -> MergedId {
+        MergedId::try_from(self.slots.len()).unwrap_or(MergedId::MAX)
+    }
+
+    pub(super) fn get(&self, id: MergedId) -> Option<&Arc<Context>> {
+        self.live(id).map(|live| &live.context)
+    }
+
+    fn live(&self, id: MergedId) -> Option<&Live> {
+        self.slots.get(id as usize)?.as_ref()
+    }
+
+    /// The number of a context that a worker has learnt.
+    pub(super) fn hold(&mut self, context: Arc<Context>, kind: Kind, first: Stamp) -> MergedId {
+        let role = if kind == Kind::Counter { Role::Counter } else { Role::Other };
+        let hash = self.hash(&context);
+        let slots = &self.slots;
+        let live = |id: MergedId| slots.get(id as usize).and_then(Option::as_ref);
+        let same = |id: &MergedId| live(*id).is_some_and(|l| l.context.same_series(&context));
+        if let Some(&id) = self.identities.find(hash, same) {
+            if let Some(Some(live)) = self.slots.get_mut(id as usize) {
+                live.holders += 1;
+                if first < live.first {
+                    (live.first, live.role) = (first, role);
+                }
+            }
+            return id;
+        }
+        let live = Live { context, seen: Stamp::default(), first, role, holders: 1 };
+        let id = self.free.pop().unwrap_or_else(|| self.len());
+        if id as usize == self.slots.len() {
+            self.slots.push(Some(live));
+        } else if let Some(slot) = self.slots.get_mut(id as usize) {
+            *slot = Some(live);
+        }
+        self.live += 1;
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.identities.insert_unique(hash, id, |id| {
+            let live = slots.get(*id as usize).and_then(Option::as_ref);
+            live.map_or(0, |live| hash_context(hasher, &live.context))
+        });
+        id
+    }
+
+    pub(super) fn release(&mut self, id: MergedId) {
+        if let Some(Some(live)) = self.slots.get_mut(id as usize) {
+            live.holders -= 1;
+        }
+    }
+
+    pub(super) fn note_seen(&mut self, id: MergedId, seen: Stamp) {
+        if let Some(Some(live)) = self.slots.get_mut(id as usize) {
+            live.seen = live.seen.max(seen);
+        }
+    }
+
+    /// Whether a zero is due for the slot that starts at `start_s`.
+    pub(super) fn is_live_counter(&self, id: MergedId, start_s: u64, expiry_s: u64) -> bool {
+        self.live(id).is_some_and(|live| {
+            let until_s = live.seen.seconds().saturating_add(expiry_s);
+            live.role == Role::Counter && until_s > start_s
+        })
+    }
+
+    /// Gives a live counter's entry its zero: nothing to a counter, but the protocol has it that a
+    /// context once seen as a counter takes it whatever it holds now.
+    pub(super) fn add_zero(&self, entry: &mut Entry, start_s: u64, expiry_s: u64) {
+        if !self.is_live_counter(entry.context, start_s, expiry_s) {
+            return;
+        }
+        let kind = SampleKind::Counter;
+        let zero = Sample { kind, value: 0.0, member: &[], rate: 1.0, stamp: Stamp::MAX };
+        let value = entry.value.get_or_insert_with(|| Value::new(kind));
+        let added = value.add(&zero);
+        debug_assert!(added.is_ok(), "zero is finite and takes no room");
+    }
+
+    pub(super) fn expire(&mut self, at: Stamp, idle_s: u64, counters_s: u64, held: &[bool]) {
+        for id in 0..self.len() {
+            let Some(slot) = self.slots.get_mut(id as usize) else { continue };
+            let Some(live) = slot else { continue };
+            let ttl_s = match live.role {
+                Role::Counter => idle_s.saturating_add(counters_s),
+                Role::Other => idle_s,
+            };
+            let until_s = live.seen.seconds().saturating_add(ttl_s);
+            let is_held = live.holders > 0 || held.get(id as usize).copied().unwrap_or(false);
+            if until_s >= at.seconds() || is_held {
+                continue;
+            }
+            let hash = hash_context(&self.hasher, &live.context);
+            *slot = None;
+            if let Ok(known) = self.identities.find_entry(hash, |known| *known == id) {
+                known.remove();
+            }
+            self.free.push(id);
+            self.live -= 1;
+        }
+    }
+
+    fn hash(&self, context: &Context) -> u64 {
+        hash_context(&self.hasher, context)
+    }
+}
+
+fn hash_context(hasher: &RandomState, context: &Context) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(context.name.as_bytes());
+    hasher.write(context.host.as_bytes());
+    for tag in context.telling_tags() {
+        hasher.write(tag.as_str().as_bytes());
+    }
+    hasher.finish()
+}

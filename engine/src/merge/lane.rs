@@ -1,0 +1,158 @@
+//! What the merge knows of one worker: its context numbers, and the mark that it has come to.
+//!
+//! A lane stops at each mark until the others have come to it too. So what the merge makes of the
+//! samples doesn't depend on how far one worker is ahead of another.
+
+use super::contexts::{Contexts, MergedId};
+use crate::bucket::Bucket;
+use crate::context::ContextId;
+use crate::handover::{BucketConsumer, Definition, Handover, Open};
+use crate::time::{Slot, Stamp};
+use std::collections::VecDeque;
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    ring: BucketConsumer,
+    /// Taken out of the ring, oldest first: what stands behind the mark that the lane is at.
+    inbox: VecDeque<Handover>,
+    /// The worker's context numbers as the merge's own.
+    ids: Vec<Option<MergedId>>,
+    pub(super) stand: Stand,
+    /// Number of the last flush that the lane has come to; 0 is none.
+    pub(super) flushed: u64,
+    /// Whether the inbox will grow.
+    source: Source,
+}
+
+/// Where a lane stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stand {
+    /// On the way to the next mark.
+    Between,
+    /// At a close.
+    Closed(Closed),
+    /// At a flush.
+    Flushed {
+        /// Number of the flush.
+        number: u64,
+        /// When the mark was made.
+        at: Stamp,
+    },
+    /// At the end: everything is handed over; the time of the seal.
+    Sealed(Stamp),
+    /// At the end, without a seal: the worker is gone, or given up.
+    Gone,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closed {
+    pub(super) number: u64,
+    pub(super) cutoff: Slot,
+    pub(super) at: Stamp,
+    pub(super) open: Open,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Alive,
+    Gone,
+}
+
+impl Lane {
+    pub(super) fn new(ring: BucketConsumer) -> Self {
+        Self {
+            ring,
+            inbox: VecDeque::new(),
+            ids: Vec::new(),
+            stand: Stand::Between,
+            flushed: 0,
+            source: Source::Alive,
+        }
+    }
+
+    /// Empties the ring into the inbox.
+    pub(super) fn receive(&mut self) {
+        // Before the look at the ring: what was pushed before the end is then in it.
+        let abandoned = self.ring.is_abandoned();
+        while let Some(handover) = self.ring.pop() {
+            self.inbox.push_back(handover);
+        }
+        if abandoned {
+            self.give_up();
+        }
+    }
+
+    /// Takes note that nothing will come any more.
+    pub(super) fn give_up(&mut self) {
+        self.source = Source::Gone;
+    }
+
+    /// The next handover, unless the lane stands at a mark.
+    pub(super) fn next(&mut self) -> Option<Handover> {
+        if !matches!(self.stand, Stand::Between) {
+            return None;
+        }
+        let next = self.inbox.pop_front();
+        if next.is_none() && self.source == Source::Gone {
+            self.stand = Stand::Gone;
+        }
+        next
+    }
+
+    /// Sends the memory of an emptied bucket back to the worker.
+    pub(super) fn give_back(&mut self, bucket: Bucket) {
+        self.ring.give_back(bucket);
+    }
+
+    /// Learns a context of the worker.
+    pub(super) fn define(&mut self, definition: Definition, contexts: &mut Contexts) {
+        let Definition { id, context, kind, first } = definition;
+        let merged = contexts.hold(context, kind, first);
+        let index = id as usize;
+        if index >= self.ids.len() {
+            self.ids.resize(index + 1, None);
+        }
+        if let Some(known) = self.ids.get_mut(index) {
+            *known = Some(merged);
+        }
+    }
+
+    /// Forgets contexts of the worker.
+    pub(super) fn retire(&mut self, ids: &[ContextId], contexts: &mut Contexts) {
+        for id in ids {
+            if let Some(merged) = self.ids.get_mut(*id as usize).and_then(Option::take) {
+                contexts.release(merged);
+            }
+        }
+    }
+
+    /// Forgets all contexts of the worker.
+    pub(super) fn retire_all(&mut self, contexts: &mut Contexts) {
+        for merged in self.ids.drain(..).flatten() {
+            contexts.release(merged);
+        }
+    }
+
+    /// Notes when contexts of the worker were sampled.
+    pub(super) fn note_seen(&self, seen: &[(ContextId, Stamp)], contexts: &mut Contexts) {
+        for (id, seen) in seen {
+            if let Some(merged) = self.merged(*id) {
+                contexts.note_seen(merged, *seen);
+            }
+        }
+    }
+
+    /// Replaces the worker's context numbers by the merge's.
+    pub(super) fn rename(&self, bucket: &mut Bucket, contexts: &mut Contexts) {
+        bucket.rename(|id, seen| {
+            let merged = self.merged(id);
+            debug_assert!(merged.is_some(), "a context is defined before its bucket comes");
+            contexts.note_seen(merged?, seen);
+            merged
+        });
+    }
+
+    fn merged(&self, id: ContextId) -> Option<MergedId> {
+        self.ids.get(id as usize).copied().flatten()
+    }
+}

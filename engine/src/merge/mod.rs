@@ -1,0 +1,606 @@
+//! Closed buckets of all workers to series and sketches.
+//!
+//! What needs to see all workers at once lives here: the last gauge by arrival, the type that owns a
+//! slot, zeros for idle counters, the liveness of a context and its expiry.
+//!
+//! ```text
+//! take_in:       bucket rings ─▶ up to its next mark, each worker's context numbers become the
+//!                merge's own
+//! flush_closed:  every worker stands at the same mark
+//!                  a close ─▶ merge the slots before it, zeros, emit, expire
+//!                  a flush ─▶ merge what there is of slots up to now, emit
+//! finish:        `Drained` ─▶ the same for everything, open slots too
+//! ```
+//!
+//! A slot ships once: its buckets wait here until every worker has closed it. If flushes cut it in
+//! parts, each part has a second of its own within the slot, because two points of one series and
+//! second overwrite each other at the intake: the first part has the start of the slot, each further
+//! one the second of the flush before it or the next that is free, and the last second is kept for
+//! what the close brings. When no other is free, flushes leave the rest of the slot to its close.
+
+mod contexts;
+mod entries;
+mod lane;
+
+use self::contexts::{Contexts, MergedId};
+use self::entries::Entries;
+use self::lane::{Closed, Lane, Stand};
+use crate::bucket::{Bucket, Entry, HistogramSettings, Value};
+use crate::context::{Context, Tag};
+use crate::enrich::Blocklist;
+use crate::handover::{BucketConsumer, Handover, Open, Passed};
+use crate::ledger::{MergeCounts, MergeLedger};
+use crate::limits::{PASSED_BATCH_LEN, SLOT_S};
+use crate::series::{
+    Event, Origin, Point, Series, SeriesKind, ServiceCheck, SketchPoint, SketchSeries, Tags,
+};
+use crate::stop::{self, Drained, Flushed};
+use crate::time::{Slot, Stamp};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How the merge makes series of buckets.
+#[derive(Clone, Debug)]
+pub struct MergeSettings {
+    /// Aggregates and percentiles of histograms.
+    pub histogram: Arc<HistogramSettings>,
+    /// Seconds for which a counter that is not sampled reports zeros.
+    pub counter_expiry_s: u64,
+    /// Seconds after which a context that is not sampled is forgotten; counters live on for
+    /// `counter_expiry_s` more.
+    pub context_expiry_s: u64,
+    /// Tags put on everything: sorted, without duplicates.
+    pub global_tags: Vec<Tag>,
+    /// Series of histograms that are not wanted, by their names with suffix.
+    pub series_blocklist: Blocklist,
+    /// What happens to slots that are open at the end.
+    pub incomplete: Incomplete,
+    /// Where the series come from.
+    pub origin: Origin,
+}
+
+/// What happens at the end to slots that are still open (`dogstatsd_flush_incomplete_buckets`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Incomplete {
+    /// They ship as they are.
+    #[default]
+    Shipped,
+    /// They are dropped, and their samples counted.
+    Dropped,
+}
+
+/// What leaves the merge.
+#[derive(Clone, Copy, Debug)]
+pub enum Item<'a> {
+    /// A series with one point, the start of its slot.
+    Series(Series<'a>),
+    /// A sample with a time of its own that was not aggregated, as a series with one point.
+    Passed(Series<'a>),
+    /// A sketch series with one point.
+    Sketch(SketchSeries<'a>),
+    /// Events, at least one.
+    Events(&'a [Event]),
+    /// Service checks, at least one.
+    ServiceChecks(&'a [ServiceCheck]),
+}
+
+/// Takes what leaves the merge.
+pub type Sink<'s> = dyn FnMut(Item<'_>) + 's;
+
+/// The merge: the consumer of all bucket rings.
+#[derive(Debug)]
+pub struct Merge {
+    lanes: Vec<Lane>,
+    contexts: Contexts,
+    /// Buckets not shipped yet, by start of their slot; their entries bear the merge's own numbers.
+    waiting: BTreeMap<u64, Vec<Waiting>>,
+    /// Slots of which flushes have shipped a part, by their start, until they are closed.
+    parts: BTreeMap<u64, Part>,
+    passed: Vec<Passed>,
+    events: Vec<Event>,
+    service_checks: Vec<ServiceCheck>,
+    /// Cutoff of the close before.
+    cutoff: Slot,
+    /// The latest time that a shipped close had.
+    at: Stamp,
+    /// Number of the last flush that every worker has come to.
+    reached: u64,
+    /// Start of the last slot that this flush has left to its close, if it has left one.
+    owed: Option<u64>,
+    /// Number of the last flush that owes nothing any more.
+    flushed: u64,
+    settings: MergeSettings,
+    counts: MergeCounts,
+    ledger: MergeLedger,
+    /// Metric name with suffix; kept for its memory.
+    name: String,
+}
+
+/// A bucket and the number of the worker that it goes back to.
+#[derive(Debug)]
+struct Waiting {
+    lane: usize,
+    bucket: Bucket,
+}
+
+/// What the next part of a slot needs to know.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// Time of its points; within the slot.
+    second: u64,
+    zeros: Zeros,
+}
+
+/// Whether live counters without a sample still get their zero for a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Zeros {
+    Due,
+    Given,
+}
+
+/// What every worker has come to.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// Somebody is on the way.
+    Nothing,
+    Close(Closed),
+    Flush {
+        number: u64,
+        at: Stamp,
+    },
+    /// Some stand at a flush that the others, whose marks come from another receiver, have still
+    /// behind the close that they stand at: they go on and keep in mind that they were there.
+    Release,
+}
+
+impl Merge {
+    /// A merge of the given workers, in the order of their numbers, and its ledger.
+    #[must_use]
+    pub fn new(rings: Vec<BucketConsumer>, settings: MergeSettings) -> (Self, MergeLedger) {
+        let ledger = MergeLedger::default();
+        let merge = Self {
+            lanes: rings.into_iter().map(Lane::new).collect(),
+            contexts: Contexts::default(),
+            waiting: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            passed: Vec::new(),
+            events: Vec::new(),
+            service_checks: Vec::new(),
+            cutoff: Slot::default(),
+            at: Stamp::default(),
+            reached: 0,
+            owed: None,
+            flushed: 0,
+            settings,
+            counts: MergeCounts::default(),
+            ledger: ledger.clone(),
+            name: String::new(),
+        };
+        (merge, ledger)
+    }
+
+    /// Takes in what the workers have handed over.
+    pub fn take_in(&mut self) {
+        for index in 0..self.lanes.len() {
+            if let Some(lane) = self.lanes.get_mut(index) {
+                lane.receive();
+            }
+            self.advance(index);
+        }
+        self.publish();
+    }
+
+    /// Ships what every worker has closed, or handed over at a flush, since the last time; a mark a
+    /// call. Says whether there was anything: call it until there is not.
+    pub fn flush_closed(&mut self, sink: &mut Sink<'_>) -> bool {
+        loop {
+            match self.due() {
+                Due::Nothing => return self.ship_full_batch(sink),
+                Due::Release => {
+                    self.release(|stand| matches!(stand, Stand::Flushed { .. }));
+                    continue;
+                }
+                Due::Flush { number, at } => {
+                    self.ship_parts(at, sink);
+                    self.reached = number;
+                    let now = ..=at.slot().start_s();
+                    self.owed = self.waiting.range(now).next_back().map(|(start_s, _)| *start_s);
+                    self.release(
+                        |stand| matches!(stand, Stand::Flushed { number: n, .. } if n <= number),
+                    );
+                }
+                Due::Close(Closed { number, cutoff, at, .. }) => {
+                    self.at = self.at.max(at);
+                    self.ship_slots(Extent::Before(cutoff), cutoff, sink);
+                    self.expire(at);
+                    self.release(|stand| matches!(stand, Stand::Closed(c) if c.number == number));
+                }
+            }
+            if self.owed.is_none_or(|owed| self.waiting.range(..=owed).next().is_none()) {
+                self.flushed = self.reached;
+            }
+            self.publish();
+            return true;
+        }
+    }
+
+    /// Number of the last flush of which everything has been shipped: what was received before its
+    /// marks has left the merge, also what had to wait for the close of its slot. 0 before the first.
+    #[must_use]
+    pub fn flushed(&self) -> u64 {
+        self.flushed
+    }
+
+    /// Ships everything that was handed over, open slots too unless the settings have it otherwise.
+    /// Only the proof that every ring is empty and its content applied leads here.
+    ///
+    /// # Panics
+    ///
+    /// If a lane is proved and has not handed over its seal: the proof would be wrong.
+    pub fn finish(&mut self, drained: Drained, sink: &mut Sink<'_>) -> Flushed {
+        self.take_in();
+        // Marks that a worker behind the others has not come to don't hold back what is here.
+        self.lanes.iter_mut().for_each(Lane::give_up);
+        for index in 0..self.lanes.len() {
+            self.advance(index);
+        }
+        while self.flush_closed(sink) {}
+        let mut at = None;
+        for (lane, proof) in self.lanes.iter().zip(drained.lanes()) {
+            match (lane.stand, proof) {
+                (Stand::Sealed(sealed), _) => at = at.max(Some(sealed)),
+                (_, stop::Lane::Proved { .. }) => panic!("a drained lane has handed over its seal"),
+                (_, stop::Lane::Short { .. }) => {}
+            }
+        }
+        let at = at.map_or(self.at, |at| at.max(self.at));
+        match self.settings.incomplete {
+            Incomplete::Shipped => self.ship_slots(Extent::Everything, at.slot(), sink),
+            Incomplete::Dropped => self.ship_slots(Extent::Before(at.slot()), at.slot(), sink),
+        }
+        for Waiting { bucket, .. } in std::mem::take(&mut self.waiting).into_values().flatten() {
+            self.counts.incomplete += bucket.samples();
+        }
+        self.publish();
+        drained.flushed()
+    }
+
+    /// What every worker has come to.
+    fn due(&self) -> Due {
+        let (mut between, mut flushed_by_all) = (false, u64::MAX);
+        let (mut close, mut flush) = (None::<Closed>, None::<(u64, Stamp)>);
+        for lane in &self.lanes {
+            match lane.stand {
+                Stand::Between => between = true,
+                Stand::Closed(closed) => {
+                    if close.is_none_or(|first| closed.number < first.number) {
+                        close = Some(closed);
+                    }
+                }
+                Stand::Flushed { number, at } => {
+                    if flush.is_none_or(|first| (number, at) < first) {
+                        flush = Some((number, at));
+                    }
+                }
+                Stand::Sealed(_) | Stand::Gone => continue,
+            }
+            flushed_by_all = flushed_by_all.min(lane.flushed);
+        }
+        match (flush, close) {
+            (Some((number, at)), _) if flushed_by_all >= number => Due::Flush { number, at },
+            (None, Some(close)) if !between => Due::Close(close),
+            (Some(_), _) if !between => Due::Release,
+            _ => Due::Nothing,
+        }
+    }
+
+    /// Lets workers go on from the marks they stand at.
+    fn release(&mut self, is_over: impl Fn(Stand) -> bool) {
+        for index in 0..self.lanes.len() {
+            let Some(lane) = self.lanes.get_mut(index) else { continue };
+            if is_over(lane.stand) {
+                lane.stand = Stand::Between;
+                self.advance(index);
+            }
+        }
+    }
+
+    /// Takes what a worker has handed over, up to its next mark.
+    fn advance(&mut self, index: usize) {
+        while let Some(handover) = self.lanes.get_mut(index).and_then(Lane::next) {
+            self.take(index, handover);
+        }
+        if let Some(lane) = self.lanes.get_mut(index)
+            && matches!(lane.stand, Stand::Gone)
+        {
+            lane.retire_all(&mut self.contexts);
+        }
+    }
+
+    fn take(&mut self, index: usize, handover: Handover) {
+        let Some(lane) = self.lanes.get_mut(index) else { return };
+        match handover {
+            Handover::Define(definitions) => {
+                for definition in definitions {
+                    lane.define(definition, &mut self.contexts);
+                }
+            }
+            Handover::Bucket(mut bucket) => {
+                lane.rename(&mut bucket, &mut self.contexts);
+                self.counts.buckets += 1;
+                let waiting = Waiting { lane: index, bucket };
+                self.waiting.entry(waiting.bucket.start_s()).or_default().push(waiting);
+            }
+            Handover::Passed(passed) => self.passed.extend(passed),
+            Handover::Event(event) => self.events.push(*event),
+            Handover::ServiceCheck(check) => self.service_checks.push(*check),
+            Handover::Seen(seen) => lane.note_seen(&seen, &mut self.contexts),
+            Handover::Retire(ids) => lane.retire(&ids, &mut self.contexts),
+            Handover::Closed { number, cutoff, at, open } => {
+                lane.stand = Stand::Closed(Closed { number, cutoff, at, open });
+            }
+            Handover::Flushed { number, at } => {
+                lane.flushed = lane.flushed.max(number);
+                lane.stand = Stand::Flushed { number, at };
+            }
+            Handover::Sealed { at } => lane.stand = Stand::Sealed(at),
+        }
+    }
+
+    /// Emits the slots of a close, or of the end, with zeros for idle counters.
+    fn ship_slots(&mut self, extent: Extent, cutoff: Slot, sink: &mut Sink<'_>) {
+        let series_anywhere = self.holds_series(cutoff);
+        let still_waiting = match extent {
+            Extent::Before(cutoff) => self.waiting.split_off(&cutoff.start_s()),
+            Extent::Everything => BTreeMap::new(),
+        };
+        for (start_s, buckets) in std::mem::replace(&mut self.waiting, still_waiting) {
+            self.ship_slot(start_s, buckets, sink);
+        }
+        if !series_anywhere && cutoff > self.cutoff {
+            let slot_s = cutoff.previous().start_s();
+            self.zeros(self.part(slot_s).second, sink);
+        }
+        self.cutoff = cutoff;
+        self.parts = self.parts.split_off(&cutoff.start_s());
+        self.ship_rest(sink);
+    }
+
+    /// Whether any bucket holds more than distributions, be it open, closed, or shipped in part with
+    /// a slot that ends now. If so, each bucket gives the idle counters their zeros.
+    fn holds_series(&self, cutoff: Slot) -> bool {
+        let is_open =
+            |lane: &Lane| matches!(lane.stand, Stand::Closed(Closed { open: Open::Series, .. }));
+        let mut waiting = self.waiting.values().flatten();
+        let mut shipped = self.parts.range(..cutoff.start_s());
+        self.lanes.iter().any(is_open)
+            || waiting.any(|waiting| waiting.bucket.has_series())
+            || shipped.any(|(_, part)| part.zeros == Zeros::Given)
+    }
+
+    /// Emits what there is of each slot up to now as one part of it.
+    fn ship_parts(&mut self, at: Stamp, sink: &mut Sink<'_>) {
+        let now = ..=at.slot().start_s();
+        let starts: Vec<_> = self.waiting.range(now).map(|(start_s, _)| *start_s).collect();
+        for start_s in starts {
+            let last_s = start_s.saturating_add(SLOT_S - 1);
+            let Part { second, zeros } = self.part(start_s);
+            if second >= last_s {
+                continue;
+            }
+            let Some(buckets) = self.waiting.remove(&start_s) else { continue };
+            let has_series = buckets.iter().any(|waiting| waiting.bucket.has_series());
+            self.ship_slot(start_s, buckets, sink);
+            let second = at.seconds().clamp(second + 1, last_s);
+            let zeros = if has_series { Zeros::Given } else { zeros };
+            self.parts.insert(start_s, Part { second, zeros });
+        }
+        self.ship_rest(sink);
+    }
+
+    /// The next part of a slot.
+    fn part(&self, start_s: u64) -> Part {
+        let whole = Part { second: start_s, zeros: Zeros::Due };
+        self.parts.get(&start_s).copied().unwrap_or(whole)
+    }
+
+    /// Emits what all workers have of one slot, or part of it.
+    fn ship_slot(&mut self, start_s: u64, buckets: Vec<Waiting>, sink: &mut Sink<'_>) {
+        let Part { second, zeros } = self.part(start_s);
+        let mut needs_zeros = false;
+        let mut entries = Entries::default();
+        for Waiting { lane, mut bucket } in buckets {
+            self.counts.samples += bucket.samples();
+            needs_zeros |= bucket.has_series() && zeros == Zeros::Due;
+            entries.add(&mut bucket, self.contexts.len(), &mut self.counts);
+            if let Some(lane) = self.lanes.get_mut(lane) {
+                lane.give_back(bucket);
+            }
+        }
+        let expiry_s = self.settings.counter_expiry_s;
+        for entry in &mut entries.list {
+            if needs_zeros {
+                self.contexts.add_zero(entry, start_s, expiry_s);
+            }
+            self.emit(second, entry, sink);
+        }
+        for id in 0..self.contexts.len() {
+            let idle = needs_zeros && !entries.holds(id);
+            if idle && self.contexts.is_live_counter(id, start_s, expiry_s) {
+                self.emit_series(id, second, "", SeriesKind::Rate, 0.0, "", sink);
+            }
+        }
+    }
+
+    /// Emits a zero for every live counter.
+    fn zeros(&mut self, start_s: u64, sink: &mut Sink<'_>) {
+        for id in 0..self.contexts.len() {
+            if self.contexts.is_live_counter(id, start_s, self.settings.counter_expiry_s) {
+                self.emit_series(id, start_s, "", SeriesKind::Rate, 0.0, "", sink);
+            }
+        }
+    }
+
+    /// Emits samples that were passed through, if there are so many that they shouldn't wait for a
+    /// mark.
+    fn ship_full_batch(&mut self, sink: &mut Sink<'_>) -> bool {
+        let is_full = self.passed.len() >= PASSED_BATCH_LEN;
+        if is_full {
+            self.ship_passed(sink);
+            self.publish();
+        }
+        is_full
+    }
+
+    fn ship_passed(&mut self, sink: &mut Sink<'_>) {
+        for Passed { context, kind, second, value } in self.passed.drain(..) {
+            self.counts.passed += 1;
+            self.counts.points += 1;
+            let points = [Point { second, value }];
+            sink(Item::Passed(series(&self.settings, &context, &context.name, kind, &points)));
+        }
+    }
+
+    /// Emits what isn't aggregated.
+    fn ship_rest(&mut self, sink: &mut Sink<'_>) {
+        self.ship_passed(sink);
+        if !self.events.is_empty() {
+            self.counts.events += self.events.len() as u64;
+            sink(Item::Events(&std::mem::take(&mut self.events)));
+        }
+        if !self.service_checks.is_empty() {
+            self.counts.service_checks += self.service_checks.len() as u64;
+            sink(Item::ServiceChecks(&std::mem::take(&mut self.service_checks)));
+        }
+    }
+
+    fn publish(&mut self) {
+        self.counts.contexts = self.contexts.live as u64;
+        self.ledger.publish(&self.counts);
+    }
+}
+
+/// How much is shipped.
+#[derive(Clone, Copy, Debug)]
+enum Extent {
+    /// What starts before a slot.
+    Before(Slot),
+    /// All of it.
+    Everything,
+}
+
+impl Merge {
+    /// Emits one context's aggregates of one slot.
+    fn emit(&mut self, start_s: u64, entry: &mut Entry, sink: &mut Sink<'_>) {
+        let id = entry.context;
+        match &mut entry.value {
+            None => {}
+            Some(Value::Counter(counter)) => {
+                let value = counter.per_second();
+                self.emit_series(id, start_s, "", SeriesKind::Rate, value, "", sink);
+            }
+            Some(Value::Gauge(gauge)) => {
+                let value = gauge.value();
+                self.emit_series(id, start_s, "", SeriesKind::Gauge, value, "", sink);
+            }
+            Some(Value::Set(set)) => {
+                let value = set.len() as f64;
+                self.emit_series(id, start_s, "", SeriesKind::Gauge, value, "", sink);
+            }
+            Some(Value::Histogram(histogram)) => {
+                let unit = histogram.unit();
+                let settings = Arc::clone(&self.settings.histogram);
+                histogram.emit(&settings, |suffix, value| {
+                    let unit = if suffix.kind == SeriesKind::Gauge { unit } else { "" };
+                    self.emit_series(id, start_s, &suffix.text, suffix.kind, value, unit, sink);
+                });
+            }
+        }
+        if let Some(sketch) = &mut entry.sketch
+            && !sketch.is_empty()
+            && let Some(context) = self.contexts.get(id)
+        {
+            sketch.finish();
+            self.counts.sketches += 1;
+            let point = SketchPoint {
+                second: second(start_s),
+                summary: sketch.summary(),
+                bins: sketch.bins(),
+            };
+            sink(Item::Sketch(SketchSeries {
+                name: &context.name,
+                host: &context.host,
+                tags: Tags { own: &context.tags, global: &self.settings.global_tags },
+                points: &[point],
+                no_index: false,
+                origin: self.settings.origin,
+            }));
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one series, in one place")]
+    fn emit_series(
+        &mut self,
+        id: MergedId,
+        start_s: u64,
+        suffix: &str,
+        kind: SeriesKind,
+        value: f64,
+        unit: &str,
+        sink: &mut Sink<'_>,
+    ) {
+        let Some(context) = self.contexts.get(id) else { return };
+        self.name.clear();
+        self.name.push_str(&context.name);
+        self.name.push_str(suffix);
+        if !suffix.is_empty() && self.settings.series_blocklist.blocks(self.name.as_bytes()) {
+            self.counts.blocked += 1;
+            return;
+        }
+        self.counts.points += 1;
+        let points = [Point { second: second(start_s), value }];
+        sink(Item::Series(Series {
+            unit,
+            ..series(&self.settings, context, &self.name, kind, &points)
+        }));
+    }
+
+    /// Forgets idle contexts that no worker knows and nothing waiting refers to.
+    fn expire(&mut self, at: Stamp) {
+        let mut held = vec![false; self.contexts.slots.len()];
+        for entry in self.waiting.values().flatten().flat_map(|w| w.bucket.entries()) {
+            if let Some(held) = held.get_mut(entry.context as usize) {
+                *held = true;
+            }
+        }
+        let (idle_s, counters_s) = (self.settings.context_expiry_s, self.settings.counter_expiry_s);
+        self.contexts.expire(at, idle_s, counters_s, &held);
+    }
+}
+
+/// A series without a unit.
+fn series<'a>(
+    settings: &'a MergeSettings,
+    context: &'a Context,
+    name: &'a str,
+    kind: SeriesKind,
+    points: &'a [Point],
+) -> Series<'a> {
+    Series {
+        name,
+        host: &context.host,
+        tags: Tags { own: &context.tags, global: &settings.global_tags },
+        kind,
+        points,
+        interval_s: Series::INTERVAL_S,
+        unit: "",
+        source_type_name: "",
+        no_index: false,
+        origin: settings.origin,
+    }
+}
+
+/// A start as the intake counts seconds: signed.
+fn second(start_s: u64) -> i64 {
+    i64::try_from(start_s).unwrap_or(i64::MAX)
+}
