@@ -1,8 +1,11 @@
 //! The two ways to run: beside an application, or around a process.
 
 use crate::child::Child;
+use crate::config::types::InstanceTag;
 use crate::config::{self, Config};
 use crate::control::{Desk, Server};
+use crate::identity::Surroundings;
+use crate::platform::Platform;
 use crate::receipt::{Context, Receipt};
 use crate::signals::Signals;
 use crate::status::Facts;
@@ -118,11 +121,14 @@ impl Agent {
         for note in &notes {
             info!("{note}");
         }
-        let pipeline = wiring::start(config, sockets, supervisor.bell())?;
+        let surroundings = Surroundings::of_process(mode);
+        let platform = surroundings.platform;
+        warn_of_overwriting(config, platform);
+        let pipeline = wiring::start(config, surroundings, sockets, supervisor.bell())?;
         let ports = Arc::new(ports);
         let facts = Facts {
             mode,
-            platform: "local",
+            platform: platform.name(),
             listen: report,
             ports: Arc::clone(&ports),
             ledgers: pipeline.ledgers.clone(),
@@ -149,6 +155,19 @@ impl Agent {
             warn!("the receipt can't be written: {why}");
         }
         receipt.is_lossless()
+    }
+}
+
+/// Says once what is lost as soon as two instances run with nothing to tell their series apart.
+fn warn_of_overwriting(config: &Config, platform: Platform) {
+    let tells_apart = config.enrichment.instance_tag != InstanceTag::Off;
+    if platform != Platform::Local && !tells_apart && config.enrichment.hostname == "none" {
+        warn!(
+            "on {} nothing tells two instances apart: their counts and gauges overwrite each other \
+             at the intake, distributions don't; set LASTDROP_INSTANCE_TAG to random or platform, \
+             at the price of more series",
+            platform.name()
+        );
     }
 }
 

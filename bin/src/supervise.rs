@@ -110,9 +110,13 @@ impl Supervisor {
     pub(crate) fn run(&mut self, pipeline: Option<&mut Pipeline>) {
         let mut pipeline = pipeline;
         while self.child_ended.is_none() && self.stop_signals == 0 {
-            self.wait(self.flushes.due_in(Instant::now()));
+            let now = Instant::now();
+            let own = pipeline.as_ref().and_then(|pipeline| pipeline.own.as_ref());
+            let dues = [self.flushes.due_in(now), own.map(|own| own.due_in(now))];
+            self.wait(dues.into_iter().flatten().min());
             if let Some(pipeline) = pipeline.as_deref_mut() {
                 self.obey(pipeline);
+                pipeline.own.iter_mut().for_each(|own| own.tick(Instant::now()));
             }
         }
         // From here on nobody is listened to: who waits learns it, for the way of its answer ends.
@@ -142,7 +146,10 @@ impl Supervisor {
         let reserved = deadline - RESERVE.min(config.process.stop_timeout / 2);
         let stop = |ledgers, ending| Stop { ledgers, ending, took: began.elapsed() };
 
-        let Pipeline { running, mut receivers, workers, mut shipper, ledgers } = pipeline;
+        let Pipeline { running, mut receivers, workers, mut shipper, ledgers, own } = pipeline;
+        if let Some(mut own) = own {
+            own.stop(self.child_ended);
+        }
         if self.child.is_none() {
             self.linger(&ledgers, config.process.linger, reserved);
         }

@@ -17,6 +17,7 @@ use crate::payload::{
     SeriesFormat, ServiceChecksBuilder, SketchesBuilder,
 };
 use crate::report::{EndpointReport, Report, ReportRequest};
+use lastdrop_engine::context::Tag;
 use lastdrop_engine::ledger::{ShipperCounts, ShipperLedger};
 use lastdrop_engine::merge::{Item, Merge};
 use lastdrop_engine::stop::{Delivered, Drained, Flushed};
@@ -125,6 +126,11 @@ impl Shipper {
             ledger: ledger.clone(),
         };
         (shipper, ledger)
+    }
+
+    /// Replaces the tags put on everything and on series; see [`Merge::set_tags`].
+    pub fn set_tags(&mut self, everywhere: Vec<Tag>, series_only: Vec<Tag>) {
+        self.merge.set_tags(everywhere, series_only);
     }
 
     /// Ships until told to finish.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::secret::{Secret, Url};
 use super::types::{
-    Aggregate, Compressor, ControlSocket, Endpoint, EolRequired, HttpProtocol, LogLevel,
-    MapperProfile, Pin, Port, Receipt, TlsVersion, UseV3, V3Endpoint,
+    Aggregate, Compressor, ControlSocket, Endpoint, EolRequired, HttpProtocol, InstanceTag,
+    LogLevel, MapperProfile, Pin, Port, Receipt, TlsVersion, UseV3, V3Endpoint,
 };
 
 /// Where metrics go.
@@ -110,6 +110,8 @@ pub(crate) struct Enrichment {
     pub(crate) version: String,
     /// Host; `none`: an empty one.
     pub(crate) hostname: String,
+    /// What tells the series of two instances apart.
+    pub(crate) instance_tag: InstanceTag,
     /// True: the agent adds metrics of the platform.
     pub(crate) enhanced_metrics: bool,
 }

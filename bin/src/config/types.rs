@@ -177,6 +177,19 @@ pub(crate) enum Receipt {
     File(PathBuf),
 }
 
+/// What tells the series of two instances apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum InstanceTag {
+    /// Nothing.
+    #[default]
+    Off,
+    /// A tag of this process's own choice.
+    Random,
+    /// A tag with what the platform calls the instance.
+    Platform,
+}
+
 /// Where a running agent is asked for its status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ControlSocket {

@@ -92,6 +92,11 @@ impl Worker {
         (worker, observer, ledger)
     }
 
+    /// Replaces what is made of names and tags, where that is known only now; before the first turn.
+    pub fn set_enricher(&mut self, enricher: Arc<Enricher>) {
+        self.aggregation.set_enricher(enricher);
+    }
+
     /// Applies what is in the ring, up to [`TURN_BYTES_MAX`] bytes.
     pub fn turn(&mut self) -> Turn {
         // Look for the end before looking at the ring: empty seen first proves nothing.
