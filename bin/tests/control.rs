@@ -2,20 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+mod support;
+
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
-
-/// Longest time that a test waits for a condition.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A key of the right form.
-const KEY: &str = "0123456789abcdef0123456789abcdef";
+use std::time::Instant;
+use support::{KEY, PATIENCE, lastdrop};
 
 /// An agent with a control socket and a port of its own, ended with the test.
 struct Agent {
@@ -73,63 +69,16 @@ impl Drop for Agent {
     }
 }
 
-fn lastdrop(arguments: &[&str]) -> Command {
-    let empty = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("control-empty.yaml");
-    std::fs::write(&empty, "").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lastdrop"));
-    command.args(arguments).env_clear().env("LASTDROP_CONFIG", empty).stdin(Stdio::null());
-    command
-}
-
-/// An intake that accepts everything and tells the path of each request.
-fn intake() -> (String, Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let (paths, requests) = channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let paths = paths.clone();
-            std::thread::spawn(move || accept_all(&stream.unwrap(), &paths));
-        }
-    });
-    (url, requests)
-}
-
-/// Accepts the requests of one connection.
-fn accept_all(stream: &TcpStream, paths: &Sender<String>) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let (mut path, mut length) = (String::new(), 0);
-        let mut line = String::new();
-        while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
-            match line.split_once(':') {
-                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                    length = value.trim().parse().unwrap();
-                }
-                Some(_) => {}
-                None => path = line.split(' ').nth(1).unwrap_or_default().to_owned(),
-            }
-            line.clear();
-        }
-        let mut body = vec![0; length];
-        if path.is_empty() || reader.read_exact(&mut body).is_err() {
-            return;
-        }
-        let _ = paths.send(path);
-        let _ = (&*stream).write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}");
-    }
-}
-
 #[test]
 fn a_flush_delivers_what_was_received_before_and_says_so() {
-    let (url, requests) = intake();
+    let (url, requests) = support::intake();
     let agent = Agent::start("flush", &[("DD_API_KEY", KEY), ("DD_DD_URL", &url)]);
     agent.send("page.views:3|c\npage.time:4|d");
     let output = agent.ask(&["flush"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.starts_with("flush 1: delivered in "), "{said}");
-    let mut paths: Vec<_> = requests.try_iter().collect();
+    let mut paths: Vec<_> = requests.try_iter().map(|request| request.path).collect();
     paths.sort_unstable();
     assert_eq!(paths, ["/api/beta/sketches", "/api/v2/series"]);
     agent.send("page.views:1|c");
@@ -151,11 +100,11 @@ fn a_flush_that_nobody_accepts_says_why_and_fails() {
 
 #[test]
 fn sigusr1_flushes_and_the_agent_goes_on() {
-    let (url, requests) = intake();
+    let (url, requests) = support::intake();
     let agent = Agent::start("usr1", &[("DD_API_KEY", KEY), ("DD_DD_URL", &url)]);
     agent.send("page.views:3|c");
     agent.signal("-USR1");
-    assert_eq!(requests.recv_timeout(PATIENCE).unwrap(), "/api/v2/series");
+    assert_eq!(requests.recv_timeout(PATIENCE).unwrap().path, "/api/v2/series");
     assert_eq!(agent.ask(&["status"]).status.code(), Some(0));
 }
 

@@ -6,17 +6,25 @@
 use super::{Answers, Flavor, Question, Tags, UNKNOWN, clean, put, put_all, value};
 use crate::config::sources::Environment;
 
-const METADATA: &str = "http://metadata.google.internal/computeMetadata/v1";
+/// The metadata server.
+const HOST: &str = "metadata.google.internal";
+
+/// Names another one, as Google's own libraries have it.
+const HOST_VARIABLE: &str = "GCE_METADATA_HOST";
 
 /// What the metadata server is asked for.
-pub(super) fn questions() -> Vec<Question> {
+pub(super) fn questions(environment: &Environment) -> Vec<Question> {
+    let host = environment.value(HOST_VARIABLE).filter(|host| !host.is_empty()).unwrap_or(HOST);
     let paths = [
         ("container_id", "/instance/id"),
         ("location", "/instance/region"),
         ("project_id", "/project/project-id"),
     ];
-    let question =
-        |(name, path)| Question { name, url: format!("{METADATA}{path}"), flavor: Flavor::Google };
+    let question = |(name, path)| Question {
+        name,
+        url: format!("http://{host}/computeMetadata/v1{path}"),
+        flavor: Flavor::Google,
+    };
     paths.map(question).into()
 }
 

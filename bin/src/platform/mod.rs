@@ -164,7 +164,7 @@ impl Platform {
     pub(crate) fn questions(self, environment: &Environment) -> Vec<Question> {
         match self {
             Self::CloudRunFunction | Self::CloudRunService | Self::CloudRunJob => {
-                cloud_run::questions()
+                cloud_run::questions(environment)
             }
             Self::Fargate => fargate::questions(environment),
             _ => Vec::new(),
