@@ -1,6 +1,7 @@
 //! The two ways to run: beside an application, or around a process.
 
-use crate::child::Child;
+use crate::child::{Child, Conditions};
+use crate::config::sources::Environment;
 use crate::config::types::InstanceTag;
 use crate::config::{self, Config};
 use crate::control::{Desk, Server};
@@ -11,8 +12,9 @@ use crate::signals::Signals;
 use crate::status::Facts;
 use crate::supervise::Supervisor;
 use crate::wiring::{self, Pipeline};
-use crate::{cli, log, settings};
-use lastdrop_transport::listen::{self, Listeners, Ports};
+use crate::{cli, log, settings, tracers};
+use lastdrop_engine::datagram::Transport;
+use lastdrop_transport::listen::{self, Address, AddressReport, Listeners, Ports, RaisedLimit};
 use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
@@ -55,6 +57,9 @@ pub(crate) fn init(init: cli::Init) -> u8 {
         }
     };
     let config = load(init.flags);
+    if let Some(hint) = tracers::hint(&Environment::of_process()) {
+        warn!("{hint}");
+    }
     let mut supervisor = match Supervisor::new(signals) {
         Ok(supervisor) => supervisor,
         Err(why) => {
@@ -79,7 +84,8 @@ fn wrap(
     mut agent: Option<Agent>,
     config: Option<&Config>,
 ) -> u8 {
-    let status = match Child::spawn(command) {
+    let conditions = agent.as_ref().map(Agent::conditions_of_child).unwrap_or_default();
+    let status = match Child::spawn(command, &conditions) {
         Ok(child) => {
             supervisor.adopt(child);
             supervisor.run(agent.as_mut().map(|agent| &mut agent.pipeline));
@@ -99,6 +105,10 @@ fn wrap(
 struct Agent {
     pipeline: Pipeline,
     ports: Arc<Ports>,
+    /// What clients send to.
+    addresses: Vec<AddressReport>,
+    /// Set if the soft limit of open files was raised.
+    raised_limit: Option<RaisedLimit>,
     /// Removes the control socket when it goes.
     _control: Option<Server>,
     /// What the kernel refused, and sockets of others on our ports.
@@ -126,6 +136,7 @@ impl Agent {
         warn_of_overwriting(config, platform);
         let pipeline = wiring::start(config, surroundings, sockets, supervisor.bell())?;
         let ports = Arc::new(ports);
+        let (addresses, raised_limit) = (report.addresses.clone(), report.raised_limit);
         let facts = Facts {
             mode,
             platform: platform.name(),
@@ -137,7 +148,18 @@ impl Agent {
         };
         let desk = Desk::new(facts, supervisor.wishes(), Arc::clone(supervisor.bell()));
         let control = Server::start(config, desk);
-        Ok(Self { pipeline, ports, _control: control, notes })
+        Ok(Self { pipeline, ports, addresses, raised_limit, _control: control, notes })
+    }
+
+    /// What a wrapped process is to find: its own limit of open files, and where metrics go if that
+    /// is not the usual port.
+    fn conditions_of_child(&self) -> Conditions {
+        let url = clients_url(&self.addresses)
+            .filter(|_| std::env::var_os(CLIENTS_URL).is_none_or(|url| url.is_empty()));
+        Conditions {
+            files_max: self.raised_limit.map(|limit| limit.before),
+            variables: url.into_iter().map(|url| (CLIENTS_URL, url)).collect(),
+        }
     }
 
     /// Stops the agent and writes the receipt; says whether everything received was delivered.
@@ -156,6 +178,27 @@ impl Agent {
         }
         receipt.is_lossless()
     }
+}
+
+/// Tells clients where to send.
+const CLIENTS_URL: &str = "DD_DOGSTATSD_URL";
+
+/// The URL for clients where there is no UDP: the port they would find by themselves.
+fn clients_url(addresses: &[AddressReport]) -> Option<OsString> {
+    if addresses.iter().any(|report| report.transport == Transport::Udp) {
+        return None;
+    }
+    let url = |scheme: &str, transport| {
+        addresses.iter().find_map(|report| match &report.address {
+            Address::Unix(path) if report.transport == transport => {
+                let mut url = OsString::from(scheme);
+                url.push(path);
+                Some(url)
+            }
+            _ => None,
+        })
+    };
+    url("unix://", Transport::UnixDatagram).or_else(|| url("unixstream://", Transport::UnixStream))
 }
 
 /// Says once what is lost as soon as two instances run with nothing to tell their series apart.

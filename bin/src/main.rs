@@ -17,6 +17,7 @@ mod settings;
 mod signals;
 mod status;
 mod supervise;
+mod tracers;
 mod wiring;
 
 use crate::cli::{Cli, Command, Show};

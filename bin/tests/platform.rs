@@ -15,11 +15,12 @@ use support::{KEY, PATIENCE, Request, lastdrop};
 const JOB: [(&str, &str); 3] =
     [("CLOUD_RUN_JOB", "nightly"), ("CLOUD_RUN_EXECUTION", "x7"), ("CLOUD_RUN_TASK_INDEX", "3")];
 
-/// Runs a command that sends a metric and exits with a status; with a free port, and payloads that
+/// Runs a command that sends two datagrams and exits with a status; with a free port, and payloads that
 /// can be read.
 fn init(variables: &[(&str, &str)], status: u8) -> Output {
-    let script =
-        format!("echo 'page.views:3|c' > /dev/udp/127.0.0.1/$DD_DOGSTATSD_PORT; exit {status}");
+    let script = format!(
+        "printf 'page.views:3|c\\npage.time:4|d' > /dev/udp/127.0.0.1/$DD_DOGSTATSD_PORT; exit {status}"
+    );
     let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     lastdrop(&["init", "--", "bash", "-c", &script])
         .env("PATH", std::env::var_os("PATH").unwrap())
@@ -60,7 +61,7 @@ fn a_job_bears_what_the_metadata_server_says_and_tells_how_it_ended() {
     assert_eq!(output.status.code(), Some(7));
     let receipt = receipt(&output);
     assert_eq!((&receipt["lossless"], &receipt["balanced"]), (&true.into(), &true.into()));
-    assert_eq!(receipt["receivers"]["received"]["udp"], 1);
+    assert_eq!(receipt["receivers"]["received"]["udp"], 2);
     assert!(receipt["receivers"]["received"]["own"].as_u64() >= Some(2), "{receipt}");
     let requests: Vec<Request> = requests.try_iter().collect();
     let (series, sketches) =
@@ -105,13 +106,14 @@ fn a_task_of_fargate_bears_its_family_and_its_instance_on_series_alone() {
         ("DD_DD_URL", &intake_url),
         ("ECS_CONTAINER_METADATA_URI_V4", &metadata_url),
         ("LASTDROP_INSTANCE_TAG", "platform"),
-        ("DD_HISTOGRAM_COPY_TO_DISTRIBUTION", "true"),
     ];
     let output = init(&variables, 0);
     assert_eq!(receipt(&output)["lossless"], true);
     let requests: Vec<Request> = requests.try_iter().collect();
     let series = bodies(&requests, "/api/v2/series");
     assert!(series.contains("task_family:shop") && series.contains("lastdrop_instance:0abc"));
+    let sketches = bodies(&requests, "/api/beta/sketches");
+    assert!(sketches.contains("task_family:shop") && !sketches.contains("lastdrop_instance"));
     assert!(!series.contains("task_arn"));
 }
 
@@ -128,5 +130,5 @@ fn without_a_key_no_metadata_server_is_asked() {
 fn own_metrics_can_be_switched_off() {
     let output = init(&[&JOB[..], &[("DD_ENHANCED_METRICS", "false")]].concat(), 0);
     let receipt = receipt(&output);
-    assert_eq!(receipt["receivers"]["received"], serde_json::json!({ "udp": 1 }));
+    assert_eq!(receipt["receivers"]["received"], serde_json::json!({ "udp": 2 }));
 }

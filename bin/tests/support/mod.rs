@@ -1,5 +1,7 @@
 //! What tests of the program share: how it is started, and a server that takes requests.
 
+#![allow(dead_code, reason = "no test uses all of it")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -18,10 +20,8 @@ pub(crate) struct Request {
     /// Its path.
     pub(crate) path: String,
     /// Its head, as it came.
-    #[allow(dead_code, reason = "not every test looks at it")]
     pub(crate) head: String,
     /// Its body.
-    #[allow(dead_code, reason = "not every test looks at it")]
     pub(crate) body: Vec<u8>,
 }
 
