@@ -122,7 +122,7 @@ impl Agent {
         listeners: Listeners,
         supervisor: &Supervisor,
     ) -> io::Result<Self> {
-        let Listeners { sockets, ports, report, .. } = listeners;
+        let Listeners { sockets, stream, ports, report } = listeners;
         for address in &report.addresses {
             info!("listening: {:?}", address.address);
         }
@@ -134,7 +134,7 @@ impl Agent {
         let surroundings = Surroundings::of_process(mode);
         let platform = surroundings.platform;
         warn_of_overwriting(config, platform);
-        let pipeline = wiring::start(config, surroundings, sockets, supervisor.bell())?;
+        let pipeline = wiring::start(config, surroundings, (sockets, stream), supervisor.bell())?;
         let ports = Arc::new(ports);
         let (addresses, raised_limit) = (report.addresses.clone(), report.raised_limit);
         let facts = Facts {

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::parse::ParseArgs;
+use crate::replay::ReplayArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   DD_API_KEY=… lastdrop run                  run as a sidecar until SIGTERM
@@ -58,6 +61,23 @@ Examples:
 Everything received before is aggregated, encoded and delivered; the agent goes on. Exit status:
 0 all of it was accepted; 1 something was not, or no agent answers; 2 on wrong usage.";
 
+const PARSE_EXAMPLES: &str = "\
+Examples:
+  echo 'page.views:1|c|#env:prod' | lastdrop parse
+  lastdrop parse --enriched --escapes datagrams.txt
+  lastdrop parse --vectors vectors/parse.jsonl
+
+A bad message is an answer, not a failure. Exit status: 0; 2 if a file can't be read or a setting
+is bad.";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  lastdrop replay vectors/aggregate.jsonl
+  echo '{\"t\":1003,\"line\":\"page.views:1|c\"}' | lastdrop replay --flush-at 1010
+
+A bad line is answered with an error, and the run goes on. Exit status: 0; 2 if a file can't be
+read.";
+
 /// What was typed.
 #[derive(Debug, Parser)]
 #[command(
@@ -91,6 +111,12 @@ pub(crate) enum Command {
     /// Show every setting and where it comes from
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Show),
+    /// Show what the agent reads in datagrams, as JSON
+    #[command(after_help = PARSE_EXAMPLES)]
+    Parse(Parse),
+    /// Show the series and sketches that recorded samples become, as JSON
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
 }
 
 /// `lastdrop run`.
@@ -172,6 +198,17 @@ pub(crate) struct Show {
     /// Print the table of all keys as it stands in docs/configuration.md
     #[arg(long, hide = true)]
     pub(crate) markdown: bool,
+    /// The settings given as flags; last, because their heading holds for all that follows.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
+/// `lastdrop parse`.
+#[derive(Debug, Args)]
+pub(crate) struct Parse {
+    /// What to read, and how to show it.
+    #[command(flatten)]
+    pub(crate) args: ParseArgs,
     /// The settings given as flags; last, because their heading holds for all that follows.
     #[command(flatten)]
     pub(crate) flags: Flags,

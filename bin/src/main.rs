@@ -8,23 +8,29 @@ mod control;
 mod endpoints;
 mod flushes;
 mod identity;
+mod input;
+mod json;
 mod log;
 mod own_metrics;
+mod parse;
 mod pin;
 mod platform;
 mod receipt;
+mod replay;
 mod settings;
 mod signals;
 mod status;
 mod supervise;
 mod tracers;
+mod vectors;
 mod wiring;
 
-use crate::cli::{Cli, Command, Show};
+use crate::cli::{Cli, Command, Parse, Show};
 use crate::config::{ConfigError, print, types};
+use crate::vectors::MessageSettings;
 use clap::Parser as _;
 use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 use tracing::{error, warn};
 
@@ -38,6 +44,10 @@ fn main() -> ExitCode {
             Ok(page) => put_out(&page),
             Err(error) => fail(&error),
         },
+        Command::Parse(parse) => parsed(parse),
+        Command::Replay(replay) => {
+            put_out_with(|output| replay::run(&replay, &mut io::stdin().lock(), output))
+        }
     }
 }
 
@@ -57,8 +67,26 @@ fn shown(show: Show) -> Result<String, ConfigError> {
     Ok(print::for_people(&config))
 }
 
+/// Runs `lastdrop parse`. Vectors bring their own settings.
+fn parsed(parse: Parse) -> ExitCode {
+    let settings = if parse.args.vectors {
+        MessageSettings::default()
+    } else {
+        match config::load(parse.flags) {
+            Ok(config) => settings::messages(&config),
+            Err(error) => return fail(&error),
+        }
+    };
+    put_out_with(|output| parse::run(&parse.args, settings, &mut io::stdin().lock(), output))
+}
+
 fn put_out(page: &str) -> ExitCode {
-    match io::stdout().write_all(page.as_bytes()) {
+    put_out_with(|output| output.write_all(page.as_bytes()))
+}
+
+/// Writes on standard output, line by line, so that whoever talks to us gets answers.
+fn put_out_with(write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> ExitCode {
+    match write(&mut io::stdout().lock()) {
         // A reader that has seen enough (`| head`) is no failure.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&error),
         _ => ExitCode::SUCCESS,

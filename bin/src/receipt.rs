@@ -1,6 +1,6 @@
 //! The receipt: the ledger at the end, as JSON, and whether anything was lost.
 //!
-//! Field by field it is told in `docs/receipt.md`; a test holds that page against [`Receipt`].
+//! Field by field it is told in `docs/receipt.md`; a test holds that page against [`Report`].
 
 use crate::config::types;
 use crate::wiring::Ledgers;
@@ -14,7 +14,9 @@ use lastdrop_transport::forward::ledger::{Ledger, Tally};
 use lastdrop_transport::shipper::Shipped;
 use rustix::stdio::stderr;
 use rustix::termios::isatty;
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::time::Duration;
@@ -55,26 +57,94 @@ pub(crate) struct Context<'a> {
 }
 
 /// The ledger at the end.
-pub(crate) struct Receipt {
-    json: Value,
-    lossless: bool,
+pub(crate) struct Receipt<'a> {
+    report: Report<'a>,
 }
 
-impl Receipt {
+/// The receipt as it is written, in the order in which it is read.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    version: u32,
+    agent: &'static str,
+    mode: &'static str,
+    child_exit_status: Option<u8>,
+    balanced: bool,
+    lossless: bool,
+    stop: StopReport,
+    lanes: Vec<LaneReport>,
+    receivers: Counters,
+    workers: Counters,
+    merge: Counters,
+    shipper: Counters,
+    endpoints: Vec<EndpointReport>,
+    balances: Vec<BalanceReport>,
+    notes: &'a [String],
+    log_lines_dropped: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct StopReport {
+    stage: &'static str,
+    took_ms: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LaneReport {
+    lane: usize,
+    proved: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unapplied: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct BalanceReport {
+    name: &'static str,
+    left: u64,
+    right: u64,
+    holds: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct EndpointReport {
+    endpoint: String,
+    balanced: bool,
+    made: TallyReport,
+    restored: TallyReport,
+    accepted: TallyReport,
+    refused: BTreeMap<String, TallyReport>,
+    dropped: BTreeMap<String, TallyReport>,
+    unknown: BTreeMap<String, TallyReport>,
+    spooled: TallyReport,
+    left: BTreeMap<String, TallyReport>,
+    retried: TallyReport,
+    duplicates_possible: TallyReport,
+    evicted: TallyReport,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct TallyReport {
+    payloads: u64,
+    items: u64,
+    points: u64,
+}
+
+impl<'a> Receipt<'a> {
     /// Draws up the receipt.
-    pub(crate) fn new(stop: &Stop, context: &Context<'_>) -> Self {
+    pub(crate) fn new(stop: &Stop, context: &Context<'a>) -> Self {
         let Stop { ledgers, ending, took } = stop;
-        let receivers = ledgers.receivers();
-        let workers = ledgers.workers();
-        let merge = ledgers.merge.read();
-        let shipper = ledgers.shipper.read();
-        let (lanes, endpoints) = match ending {
-            Ending::Shipped(shipped) => {
-                let lanes = shipped.delivered.as_ref().map_or(&[][..], |d| d.lanes());
-                (lanes, &shipped.endpoints[..])
+        let (receivers, workers) = (ledgers.receivers(), ledgers.workers());
+        let (merge, shipper) = (ledgers.merge.read(), ledgers.shipper.read());
+        let (stage, delivered, endpoints) = match ending {
+            Ending::Shipped(Shipped { delivered, endpoints, .. }) => {
+                ("delivered", delivered.as_ref(), &endpoints[..])
             }
-            Ending::CutShort { .. } => (&[][..], &[][..]),
+            Ending::CutShort { stage } => (*stage, None, &[][..]),
         };
+        let lanes = delivered.map_or(&[][..], |delivered| delivered.lanes());
         let balances = [
             datagrams_balance(&receivers, &workers),
             lines_balance(&workers),
@@ -82,47 +152,45 @@ impl Receipt {
             buckets_balance(&workers, &merge),
             encoded_balance(&merge, &shipper),
         ];
-        let complete = matches!(ending, Ending::Shipped(shipped) if shipped.delivered.is_some());
-        let proved = lanes.iter().all(|lane| matches!(lane, Lane::Proved { .. }));
-        let balanced = complete
-            && proved
+        let balanced = delivered.is_some()
+            && lanes.iter().all(|lane| matches!(lane, Lane::Proved { .. }))
             && balances.iter().all(Balance::holds)
             && endpoints.iter().all(|endpoint| endpoint.balance().is_ok());
         let lossless = balanced
             && lost_before_shipping(&receivers, &workers) == 0
+            && shipper.too_large + shipper.not_expressible + merge.set_limit == 0
             && endpoints.iter().all(delivered_all);
-        let stage = match ending {
-            Ending::Shipped(_) => "delivered",
-            Ending::CutShort { stage } => stage,
+        let report = Report {
+            version: VERSION,
+            agent: concat!("lastdrop ", env!("CARGO_PKG_VERSION")),
+            mode: context.mode,
+            child_exit_status: context.child,
+            balanced,
+            lossless,
+            stop: StopReport {
+                stage,
+                took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            },
+            lanes: lanes.iter().enumerate().map(LaneReport::new).collect(),
+            receivers: Counters(receivers.each()),
+            workers: Counters(workers.each()),
+            merge: Counters(merge.each()),
+            shipper: Counters(shipper.each()),
+            endpoints: endpoints.iter().map(EndpointReport::new).collect(),
+            balances: balances.iter().map(BalanceReport::new).collect(),
+            notes: context.notes,
+            log_lines_dropped: crate::log::dropped(),
         };
-        let json = json!({
-            "version": VERSION,
-            "agent": concat!("lastdrop ", env!("CARGO_PKG_VERSION")),
-            "mode": context.mode,
-            "child_exit_status": context.child,
-            "balanced": balanced,
-            "lossless": lossless,
-            "stop": { "stage": stage, "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX) },
-            "lanes": lanes.iter().enumerate().map(lane).collect::<Vec<_>>(),
-            "receivers": counters(receivers.each()),
-            "workers": counters(workers.each()),
-            "merge": counters(merge.each()),
-            "shipper": counters(shipper.each()),
-            "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
-            "balances": balances.iter().map(balance).collect::<Vec<_>>(),
-            "notes": context.notes,
-            "log_lines_dropped": crate::log::dropped(),
-        });
-        Self { json, lossless }
+        Self { report }
     }
 
     /// True if everything received was delivered.
     pub(crate) fn is_lossless(&self) -> bool {
-        self.lossless
+        self.report.lossless
     }
 
-    /// Writes the receipt where the configuration wants it: on standard error as one line, or over
-    /// several for people; to a file at once or not at all.
+    /// Writes the receipt where the configuration wants it: to standard error as one line, or over
+    /// several for people; to a file whole or not at all.
     ///
     /// # Errors
     ///
@@ -131,26 +199,31 @@ impl Receipt {
         match target {
             types::Receipt::Off => Ok(()),
             types::Receipt::Stderr if isatty(stderr()) => {
-                io::stderr().write_all(format!("{:#}\n", self.json).as_bytes())
+                let text = serde_json::to_string_pretty(&self.report)?;
+                io::stderr().write_all(format!("{text}\n").as_bytes())
             }
-            types::Receipt::Stderr => io::stderr().write_all(format!("{}\n", self.json).as_bytes()),
+            types::Receipt::Stderr => {
+                let text = serde_json::to_string(&self.report)?;
+                io::stderr().write_all(format!("{text}\n").as_bytes())
+            }
             types::Receipt::File(path) => {
                 let mut name = path.file_name().unwrap_or_default().to_owned();
                 name.push(format!(".{}.tmp", std::process::id()));
                 let temporary = path.with_file_name(name);
-                fs::write(&temporary, format!("{}\n", self.json))?;
+                let text = serde_json::to_string(&self.report)?;
+                fs::write(&temporary, format!("{text}\n"))?;
                 fs::rename(&temporary, path)
             }
         }
     }
 }
 
-/// Datagrams and samples that were lost on this side of the payloads, malformed ones and those that
-/// the configuration drops not counted.
+/// Datagrams, messages and samples that were lost on this side of the payloads; not those that were
+/// malformed, and not those that the configuration drops.
 fn lost_before_shipping(receivers: &ReceiverCounts, workers: &WorkerCounts) -> u64 {
     let dropped: u64 = receivers.kernel_dropped.iter().sum();
     let gone: u64 = receivers.worker_gone.iter().sum();
-    dropped + gone + workers.torn + workers.refused_for_lack_of_room()
+    dropped + gone + workers.refused_for_lack_of_room()
 }
 
 fn delivered_all(endpoint: &Endpoint) -> bool {
@@ -158,76 +231,98 @@ fn delivered_all(endpoint: &Endpoint) -> bool {
     ledger.accepted.payloads == ledger.made.payloads + ledger.restored.payloads
 }
 
-fn lane((number, lane): (usize, &Lane)) -> Value {
-    match lane {
-        Lane::Proved { epoch } => json!({ "lane": number, "proved": true, "records": epoch }),
-        Lane::Short { reason, unapplied } => json!({
-            "lane": number, "proved": false, "reason": reason.name(), "unapplied": unapplied,
-        }),
-    }
-}
-
-fn balance(balance: &Balance) -> Value {
-    json!({
-        "name": balance.name, "left": balance.left, "right": balance.right,
-        "holds": balance.holds(),
-    })
-}
-
-/// Counters by name; those of a kind in an object of their own, where zeros are left out.
-pub(crate) fn counters(each: Vec<(&'static str, Option<&'static str>, u64)>) -> Value {
-    let mut object = Map::new();
-    for (name, kind, value) in each {
-        match kind {
-            None => {
-                object.insert(name.to_owned(), value.into());
+impl LaneReport {
+    fn new((lane, found): (usize, &Lane)) -> Self {
+        match *found {
+            Lane::Proved { epoch } => {
+                Self { lane, proved: true, records: Some(epoch), reason: None, unapplied: None }
             }
-            Some(kind) => {
-                let group = object.entry(name).or_insert_with(|| Value::Object(Map::new()));
-                if let (Value::Object(group), 1..) = (group, value) {
-                    group.insert(kind.to_owned(), value.into());
-                }
-            }
+            Lane::Short { reason, unapplied } => Self {
+                lane,
+                proved: false,
+                records: None,
+                reason: Some(reason.name()),
+                unapplied: Some(unapplied),
+            },
         }
     }
-    Value::Object(object)
 }
 
-fn endpoint(endpoint: &Endpoint) -> Value {
-    let Ledger {
-        made,
-        restored,
-        accepted,
-        refused,
-        dropped,
-        unknown,
-        spooled,
-        left,
-        retried,
-        duplicates_possible,
-        evicted,
-    } = endpoint.ledger();
-    json!({
-        "endpoint": endpoint.id().to_string(),
-        "made": tally(made),
-        "restored": tally(restored),
-        "accepted": tally(accepted),
-        "refused": by(refused.iter()),
-        "dropped": by(dropped.iter()),
-        "unknown": by(unknown.iter()),
-        "spooled": tally(spooled),
-        "left": by(left.iter()),
-        "retried": tally(retried),
-        "duplicates_possible": tally(duplicates_possible),
-        "evicted": tally(evicted),
-        "balanced": endpoint.balance().is_ok(),
-    })
+impl BalanceReport {
+    fn new(balance: &Balance) -> Self {
+        let Balance { name, left, right } = *balance;
+        Self { name, left, right, holds: balance.holds() }
+    }
 }
 
-pub(crate) fn tally(tally: &Tally) -> Value {
-    json!({ "payloads": tally.payloads, "items": tally.items, "points": tally.points })
+impl EndpointReport {
+    fn new(endpoint: &Endpoint) -> Self {
+        // Every counter by its name: one that is added has to find its place here.
+        let Ledger {
+            made,
+            restored,
+            accepted,
+            refused,
+            dropped,
+            unknown,
+            spooled,
+            left,
+            retried,
+            duplicates_possible,
+            evicted,
+        } = endpoint.ledger();
+        Self {
+            endpoint: endpoint.id().to_string(),
+            balanced: endpoint.balance().is_ok(),
+            made: made.into(),
+            restored: restored.into(),
+            accepted: accepted.into(),
+            refused: by(refused),
+            dropped: by(dropped),
+            unknown: by(unknown),
+            spooled: spooled.into(),
+            left: by(left),
+            retried: retried.into(),
+            duplicates_possible: duplicates_possible.into(),
+            evicted: evicted.into(),
+        }
+    }
 }
 
-pub(crate) fn by<'a, K: ToString + 'a>(tallies: impl Iterator<Item = (&'a K, &'a Tally)>) -> Value {
-    Value::Object(tallies.map(|(key, value)| (key.to_string(), tally(value))).collect())
+impl From<&Tally> for TallyReport {
+    fn from(tally: &Tally) -> Self {
+        Self { payloads: tally.payloads, items: tally.items, points: tally.points }
+    }
 }
+
+pub(crate) fn by<K: ToString>(tallies: &BTreeMap<K, Tally>) -> BTreeMap<String, TallyReport> {
+    tallies.iter().map(|(key, tally)| (key.to_string(), tally.into())).collect()
+}
+
+/// The counters of one kind of thread, by name. Those that are counted by kind stand in an object of
+/// their own, where zeros are left out.
+#[derive(Debug)]
+pub(crate) struct Counters(pub(crate) Vec<(&'static str, Option<&'static str>, u64)>);
+
+impl Serialize for Counters {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for group in self.0.chunk_by(|one, next| one.0 == next.0) {
+            let Some((name, kind, value)) = group.first() else { continue };
+            if kind.is_none() {
+                map.serialize_entry(name, value)?;
+                continue;
+            }
+            let counted: BTreeMap<_, _> = group
+                .iter()
+                .filter_map(|(_, kind, value)| kind.filter(|_| *value > 0).zip(Some(value)))
+                .collect();
+            map.serialize_entry(name, &counted)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+#[path = "receipt/tests.rs"]
+mod tests;

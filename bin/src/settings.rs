@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::config::types::{self, Compressor, MapperProfile, MatchType, Port};
 use crate::platform::enhanced::NAMES;
+use crate::vectors::MessageSettings;
 use lastdrop_engine::bucket::HistogramSettings;
 use lastdrop_engine::enrich::{
     Blocklist, Enricher, Mapper, Mapping, MetricHost, NameMatch, Namespace, Profile, Settings,
@@ -105,6 +106,28 @@ pub(crate) fn enrichment(config: &Config) -> Settings {
     }
 }
 
+/// How messages are read that don't come over a socket: as if over UDP.
+pub(crate) fn messages(config: &Config) -> MessageSettings {
+    MessageSettings {
+        options: options(config),
+        line_end: line_end(config.dogstatsd.eol_required.udp),
+        enrichment: enrichment(config),
+    }
+}
+
+fn options(config: &Config) -> Options {
+    let timestamps = if config.aggregation.no_aggregation_pipeline {
+        Timestamps::Read
+    } else {
+        Timestamps::Ignore
+    };
+    Options { timestamps, client_origin: ClientOrigin::Ignore }
+}
+
+fn line_end(required: bool) -> LineEnd {
+    if required { LineEnd::Required } else { LineEnd::Optional }
+}
+
 /// The host that events and service checks name; `none` is for none.
 fn hostname(config: &Config) -> &str {
     match config.enrichment.hostname.as_str() {
@@ -164,15 +187,9 @@ fn profile(profile: &MapperProfile) -> Profile {
 
 /// How a worker reads and aggregates.
 pub(crate) fn worker(config: &Config, enricher: &Arc<Enricher>) -> WorkerSettings {
-    let line_end = |required| if required { LineEnd::Required } else { LineEnd::Optional };
     let eol = config.dogstatsd.eol_required;
-    let timestamps = if config.aggregation.no_aggregation_pipeline {
-        Timestamps::Read
-    } else {
-        Timestamps::Ignore
-    };
     WorkerSettings {
-        parse: Options { timestamps, client_origin: ClientOrigin::Ignore },
+        parse: options(config),
         line_end: [line_end(eol.udp), line_end(eol.uds), line_end(eol.uds)],
         context_bytes_max: CONTEXT_BYTES_DEFAULT,
         context_expiry_s: config.aggregation.context_expiry.as_secs(),
@@ -201,6 +218,7 @@ pub(crate) fn merge(config: &Config, enricher: &Enricher) -> MergeSettings {
         counter_expiry_s: aggregation.expiry.as_secs(),
         context_expiry_s: aggregation.context_expiry.as_secs(),
         global_tags: enricher.extra_tags().to_vec(),
+        late: LateArrival::JoinsOpenSlot,
         incomplete: if aggregation.flush_incomplete_buckets {
             Incomplete::Shipped
         } else {

@@ -2,7 +2,7 @@
 //!
 //! Counters are read where their threads publish them, so that asking disturbs nobody.
 
-use crate::receipt::{by, counters, tally};
+use crate::receipt::{Counters, TallyReport, by};
 use crate::wiring::Ledgers;
 use lastdrop_engine::epoch::Writer;
 use lastdrop_engine::stop::LaneEpochs;
@@ -92,10 +92,10 @@ pub(crate) fn snapshot(facts: &Facts, report: &Report, rates: &mut Rates) -> Val
         "fallbacks": texts(facts.listen.fallbacks.iter().map(ToString::to_string).collect()),
         "strangers": texts(facts.ports.strangers().iter().map(ToString::to_string).collect()),
         "rates": rates.since(facts),
-        "receivers": counters(facts.ledgers.receivers().each()),
-        "workers": counters(facts.ledgers.workers().each()),
-        "merge": counters(facts.ledgers.merge.read().each()),
-        "shipper": counters(facts.ledgers.shipper.read().each()),
+        "receivers": Counters(facts.ledgers.receivers().each()),
+        "workers": Counters(facts.ledgers.workers().each()),
+        "merge": Counters(facts.ledgers.merge.read().each()),
+        "shipper": Counters(facts.ledgers.shipper.read().each()),
         "lanes": lanes(facts),
         "endpoints": report.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
         "log_lines_dropped": crate::log::dropped(),
@@ -153,17 +153,17 @@ fn endpoint(report: &EndpointReport) -> Value {
             KeyState::Accepted => "accepted",
             KeyState::Refused => "refused",
         },
-        "queued": tally(&status.queued),
+        "queued": TallyReport::from(&status.queued),
         "queued_bytes": status.queued_bytes,
         "in_flight": status.in_flight,
         "routes_blocked": status.routes_blocked,
         "last_failure": status.last_failure.map(|cause| cause.to_string()),
-        "made": tally(&ledger.made),
-        "accepted": tally(&ledger.accepted),
-        "refused": by(ledger.refused.iter()),
-        "dropped": by(ledger.dropped.iter()),
-        "unknown": by(ledger.unknown.iter()),
-        "retried": tally(&ledger.retried),
+        "made": TallyReport::from(&ledger.made),
+        "accepted": TallyReport::from(&ledger.accepted),
+        "refused": by(&ledger.refused),
+        "dropped": by(&ledger.dropped),
+        "unknown": by(&ledger.unknown),
+        "retried": TallyReport::from(&ledger.retried),
     })
 }
 
@@ -212,10 +212,10 @@ fn flushed_endpoint(report: &EndpointReport, before: Option<&Ledger>) -> (Value,
     lost -= given_up(before);
     let row = json!({
         "endpoint": id.to_string(),
-        "accepted": tally(&accepted),
-        "given_up": tally(&lost),
-        "dropped": by(ledger.dropped.iter()),
-        "queued": tally(&status.queued),
+        "accepted": TallyReport::from(&accepted),
+        "given_up": TallyReport::from(&lost),
+        "dropped": by(&ledger.dropped),
+        "queued": TallyReport::from(&status.queued),
         "in_flight": status.in_flight,
         "last_failure": status.last_failure.map(|cause| cause.to_string()),
     });

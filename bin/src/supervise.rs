@@ -18,7 +18,7 @@ use crate::control::Wish;
 use crate::flushes::Flushes;
 use crate::receipt::{Ending, Stop};
 use crate::signals::{Reach, Signals};
-use crate::wiring::{Ledgers, Pipeline};
+use crate::wiring::{End, Ledgers, Pipeline};
 use lastdrop_engine::stop::Patience;
 use lastdrop_transport::{receive, shipper};
 use mio::{Events, Poll, Token};
@@ -159,17 +159,19 @@ impl Supervisor {
         }
         let interrupted = |supervisor: &Self| supervisor.stop_signals > signals_before;
         self.wait_until(reserved, |this| {
-            interrupted(this) || receivers.iter().all(|r| r.thread.is_finished())
+            interrupted(this) || receivers.iter_mut().all(|one| one.thread.has_ended())
         });
         if interrupted(self) {
             return stop(ledgers, Ending::CutShort { stage: "seal" });
         }
-        let seals = receivers
-            .into_iter()
-            .filter(|receiver| receiver.thread.is_finished())
-            .filter_map(|receiver| receiver.thread.join().ok())
-            .flatten()
-            .collect();
+        let mut seals = Vec::new();
+        for receiver in receivers {
+            match receiver.thread.end() {
+                End::Result(own) => seals.extend(own),
+                End::NotYet => error!("a receiver has not come to the seal in time"),
+                End::Panic => error!("a receiver has panicked: what the kernel held is not known"),
+            }
+        }
         let mut sealed = Some(running.seal(seals));
         let mut drained = None;
         self.wait_until(reserved, |this| {
@@ -190,15 +192,13 @@ impl Supervisor {
         info!(lanes = ?drained.lanes(), "drained");
         drop(workers);
         shipper.command(shipper::Command::Finish { drained, deadline });
-        self.wait_until(deadline + GRACE, |this| interrupted(this) || shipper.thread.is_finished());
-        if !shipper.thread.is_finished() {
-            return stop(ledgers, Ending::CutShort { stage: "deliver" });
-        }
-        match shipper.thread.join() {
-            Ok(shipped) => stop(ledgers, Ending::Shipped(shipped)),
-            Err(_) => {
-                error!("the shipper's thread has panicked: what it held is lost");
-                stop(ledgers, Ending::CutShort { stage: "ship" })
+        self.wait_until(deadline + GRACE, |this| interrupted(this) || shipper.thread.has_ended());
+        match shipper.thread.end() {
+            End::Result(shipped) => stop(ledgers, Ending::Shipped(shipped)),
+            End::NotYet => stop(ledgers, Ending::CutShort { stage: "deliver" }),
+            End::Panic => {
+                error!("the shipper has panicked: what it held is lost");
+                stop(ledgers, Ending::CutShort { stage: "deliver" })
             }
         }
     }

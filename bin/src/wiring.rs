@@ -28,13 +28,13 @@ use lastdrop_engine::time::NS_PER_S;
 use lastdrop_engine::wake::{SleepFlag, Sleeper, Waker, sleeper};
 use lastdrop_engine::worker::{Turn, Worker};
 use lastdrop_transport::forward::backoff::Rng;
-use lastdrop_transport::listen::{self, Socket};
+use lastdrop_transport::listen::{self, Socket, StreamListener};
 use lastdrop_transport::receive::{self, Lane, Receiver, ReceiverSettings};
 use lastdrop_transport::shipper::{self, Shipped, Shipper};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 /// The running pipeline.
 pub(crate) struct Pipeline {
@@ -43,7 +43,7 @@ pub(crate) struct Pipeline {
     /// The receivers' threads, each with its commands and its waker.
     pub(crate) receivers: Vec<ReceiverThread>,
     /// The workers' threads.
-    pub(crate) workers: Vec<JoinHandle<()>>,
+    pub(crate) workers: Vec<Thread<()>>,
     /// The shipper's thread with its commands and its waker.
     pub(crate) shipper: ShipperThread,
     /// The counters of all of them.
@@ -54,14 +54,14 @@ pub(crate) struct Pipeline {
 
 /// A receiver's thread.
 pub(crate) struct ReceiverThread {
-    pub(crate) thread: JoinHandle<Vec<LaneSeal>>,
+    pub(crate) thread: Thread<Vec<LaneSeal>>,
     pub(crate) commands: rtrb::Producer<receive::Command>,
     pub(crate) waker: Arc<mio::Waker>,
 }
 
 /// The shipper's thread.
 pub(crate) struct ShipperThread {
-    pub(crate) thread: JoinHandle<Shipped>,
+    pub(crate) thread: Thread<Shipped>,
     pub(crate) commands: rtrb::Producer<shipper::Command>,
     pub(crate) waker: Arc<mio::Waker>,
 }
@@ -146,7 +146,7 @@ const COMMANDS_MAX: usize = 16;
 pub(crate) fn start(
     config: &Config,
     surroundings: Surroundings,
-    mut sockets: Vec<Socket>,
+    (mut sockets, stream): (Vec<Socket>, Option<StreamListener>),
     bell: &Arc<mio::Waker>,
 ) -> io::Result<Pipeline> {
     let receivers = config.process.receivers;
@@ -216,8 +216,10 @@ pub(crate) fn start(
     let mut receiver_ledgers = Vec::with_capacity(receivers);
     let mut receiver_threads = Vec::with_capacity(receivers);
     let mut sockets = shares(sockets, receivers);
+    // Streams are rare: the first receiver has them.
+    let mut stream = stream;
     for (index, start) in starts.into_iter().enumerate() {
-        let own = sockets.next().unwrap_or_default();
+        let own = (sockets.next().unwrap_or_default(), stream.take());
         let settings =
             ReceiverSettings { datagram_bytes_max: config.dogstatsd.buffer_bytes, close_delay_ns };
         let (commands, inbox) = rtrb::RingBuffer::new(COMMANDS_MAX);
@@ -293,9 +295,49 @@ fn work(mut worker: Worker, sleeper: &Sleeper, room: &Waker, ship: &mio::Waker) 
 }
 
 /// Wakes a thread that parks.
-fn thread_waker<T>(flag: &SleepFlag, thread: &JoinHandle<T>) -> Waker {
-    let thread = thread.thread().clone();
+fn thread_waker<T>(flag: &SleepFlag, thread: &Thread<T>) -> Waker {
+    let thread = thread.thread.clone();
     flag.clone().waker(move || thread.unpark())
+}
+
+/// A thread and what it leaves behind.
+///
+/// The result travels in a channel and not in a join handle: the bell is rung after it was sent, so
+/// whoever wakes up finds it there, while a join handle may still say that the thread runs.
+pub(crate) struct Thread<T> {
+    thread: thread::Thread,
+    results: mpsc::Receiver<T>,
+    end: End<T>,
+}
+
+/// How a thread has ended.
+pub(crate) enum End<T> {
+    /// It hasn't.
+    NotYet,
+    /// With this.
+    Result(T),
+    /// By a panic.
+    Panic,
+}
+
+impl<T> Thread<T> {
+    /// Whether the thread has ended, one way or the other.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        if let End::NotYet = self.end {
+            self.end = match self.results.try_recv() {
+                Ok(result) => End::Result(result),
+                Err(mpsc::TryRecvError::Empty) => End::NotYet,
+                Err(mpsc::TryRecvError::Disconnected) => End::Panic,
+            };
+        }
+        !matches!(self.end, End::NotYet)
+    }
+
+    /// How the thread has ended by now.
+    pub(crate) fn end(mut self) -> End<T> {
+        self.has_ended();
+        self.end
+    }
 }
 
 /// Starts a thread that rings the bell when it ends.
@@ -304,18 +346,23 @@ fn spawn<T: Send + 'static>(
     pin: Option<core_affinity::CoreId>,
     bell: &Arc<mio::Waker>,
     body: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<JoinHandle<T>> {
+) -> io::Result<Thread<T>> {
     let bell = EndBell(Arc::clone(bell));
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
+    let (sender, results) = mpsc::channel();
+    let handle = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // Dropped in the opposite order, by a panic too: the channel ends, then the bell rings.
         let _bell = bell;
+        let sender = sender;
         if let Some(core) = pin {
             core_affinity::set_for_current(core);
         }
-        body()
-    })
+        // The main thread is gone if nobody takes the result.
+        let _ = sender.send(body());
+    })?;
+    Ok(Thread { thread: handle.thread().clone(), results, end: End::NotYet })
 }
 
-/// Rings when it is dropped, by a panic too.
+/// Rings when it is dropped.
 struct EndBell(Arc<mio::Waker>);
 
 impl Drop for EndBell {

@@ -31,23 +31,10 @@
 //! The writer only ever grows its epoch, and only *after* the effect of the batch. An observer may
 //! read an old value: it then waits longer, never too short.
 
-use crate::sync::{Arc, AtomicU64, Ordering, Padded};
+use crate::sync::{Arc, AtomicU64, Ordering, Padded, unless_mutant};
 
 /// The bit that says that the writer is gone; epochs stay far below it.
 const GONE: u64 = 1 << 63;
-
-/// The ordering with which an epoch is published.
-///
-/// Release: pairs with the Acquire in [`EpochReader::observe`]; publishes the buckets, ring pushes
-/// and ledger counters that stand before it in program order.
-const PUBLISH: Ordering =
-    if cfg!(lastdrop_mutant = "epoch_publish") { Ordering::Relaxed } else { Ordering::Release };
-
-/// The ordering with which an epoch is read.
-///
-/// Acquire: pairs with the Release in [`EpochWriter::advance`] and in its `drop`.
-const OBSERVE: Ordering =
-    if cfg!(lastdrop_mutant = "epoch_observe") { Ordering::Relaxed } else { Ordering::Acquire };
 
 /// Makes an epoch that stands at 0.
 #[must_use]
@@ -69,7 +56,9 @@ impl EpochWriter {
     /// Publishes that `records` more records are finished. Call it *after* their effect.
     pub fn advance(&mut self, records: u64) {
         self.current += records;
-        self.shared.0.store(self.current, PUBLISH);
+        // Release: pairs with the Acquire in `observe`; publishes the buckets, ring pushes and ledger
+        // counters that stand before it in program order.
+        self.shared.0.store(self.current, unless_mutant("epoch_publish", Ordering::Release));
     }
 
     /// Records finished so far.
@@ -81,7 +70,9 @@ impl EpochWriter {
 
 impl Drop for EpochWriter {
     fn drop(&mut self) {
-        self.shared.0.store(self.current | GONE, PUBLISH);
+        // Release: as in `advance`; it stands for the epoch that it carries on.
+        let release = unless_mutant("epoch_gone", Ordering::Release);
+        self.shared.0.store(self.current | GONE, release);
     }
 }
 
@@ -96,7 +87,8 @@ impl EpochReader {
     /// to the caller.
     #[must_use]
     pub fn observe(&self) -> Observed {
-        let value = self.shared.0.load(OBSERVE);
+        // Acquire: pairs with the Release in `EpochWriter::advance` and in its `drop`.
+        let value = self.shared.0.load(unless_mutant("epoch_observe", Ordering::Acquire));
         let writer = if value & GONE == 0 { Writer::Alive } else { Writer::Gone };
         Observed { epoch: value & !GONE, writer }
     }

@@ -169,6 +169,12 @@ counts! {
         receive_calls,
         /// Times that the receiver waited for room in a packet ring, the data left in the kernel.
         ring_full,
+        /// Clients of the unix stream socket accepted.
+        stream_connections,
+        /// Times that one had to wait because there were as many as there may be.
+        stream_full,
+        /// Frames of unix streams that were cut by the client's leaving, or made no sense.
+        torn_frames,
         /// Nanoseconds by which the time line is ahead of the wall clock, because that stepped back.
         clock_shift_ns,
     } and {

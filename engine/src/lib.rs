@@ -19,12 +19,12 @@ pub mod epoch;
 pub mod ring;
 pub mod wake;
 
+pub mod context;
 pub mod series;
 pub mod frame;
 pub mod message;
 pub mod ledger;
 
-pub mod context;
 pub mod enrich;
 pub mod sketch;
 pub mod bucket;

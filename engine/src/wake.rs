@@ -15,7 +15,7 @@
 //! block. A notification that comes between (2) and the block isn't lost either: every blocking
 //! call used here (`park`, a poll with an event descriptor) keeps it as a token.
 
-use crate::sync::{Arc, AtomicBool, Ordering, Padded, fence};
+use crate::sync::{Arc, AtomicBool, Ordering, Padded, fence, mutant};
 use std::fmt;
 
 /// Makes a sleeper and the flag that its wakers look at.
@@ -39,7 +39,9 @@ impl Sleeper {
     pub fn sleep_unless(&self, has_work: impl FnOnce() -> bool, block: impl FnOnce()) {
         // Relaxed: ordered before `has_work` by the fence; the waker's fence pairs with it.
         self.asleep.0.store(true, Ordering::Relaxed);
-        full_fence(cfg!(lastdrop_mutant = "wake_sleeper_fence"));
+        if !mutant("wake_sleeper_fence") {
+            fence(Ordering::SeqCst);
+        }
         if !has_work() {
             block();
         }
@@ -71,7 +73,9 @@ pub struct Waker {
 impl Waker {
     /// Wakes the sleeper if it sleeps or is about to. Call it *after* the change it should see.
     pub fn wake(&self) {
-        full_fence(cfg!(lastdrop_mutant = "wake_waker_fence"));
+        if !mutant("wake_waker_fence") {
+            fence(Ordering::SeqCst);
+        }
         // Relaxed: ordered after the change by the fence; the sleeper's fence pairs with it.
         if self.asleep.0.load(Ordering::Relaxed) {
             // Relaxed: of two wakers both may notify; the second is a spare token.
@@ -90,13 +94,6 @@ impl Waker {
 impl fmt::Debug for Waker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Waker").finish_non_exhaustive()
-    }
-}
-
-/// A `SeqCst` fence; left out where the model test checks that it is needed.
-fn full_fence(left_out: bool) {
-    if !left_out {
-        fence(Ordering::SeqCst);
     }
 }
 

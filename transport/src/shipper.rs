@@ -260,8 +260,19 @@ impl Shipper {
 }
 
 impl Outlet {
-    /// Hands the endpoint's next requests to the connections.
+    /// Sends what may be sent. A request can be over at once, by a connection that broke in the same
+    /// instant: no event will tell of it, so its result is taken before anything sleeps.
     fn send(&mut self, now: Instant) {
+        loop {
+            self.dispatch(now);
+            if self.take_results(now) == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Hands the endpoint's next requests to the connections.
+    fn dispatch(&mut self, now: Instant) {
         let Some(pool) = &mut self.pool else { return };
         while let Some(dispatch) = self.endpoint.poll_send(now) {
             match request(&dispatch) {
@@ -276,7 +287,7 @@ impl Outlet {
         }
     }
 
-    /// Drives the connections and tells the endpoint what came of its requests.
+    /// Drives the connections and takes their results.
     fn handle(&mut self, events: &Events, now: Instant) {
         let Some(pool) = &mut self.pool else { return };
         for event in events {
@@ -289,10 +300,19 @@ impl Outlet {
         if pool.next_timeout().is_some_and(|at| at <= now) {
             pool.handle_timeout(now);
         }
+        self.take_results(now);
+    }
+
+    /// Tells the endpoint what came of its requests; returns of how many.
+    fn take_results(&mut self, now: Instant) -> usize {
+        let Some(pool) = &mut self.pool else { return 0 };
+        let mut results = 0;
         while let Some((number, result)) = pool.poll_done() {
             let id = TransactionId::from_number(number);
             self.endpoint.handle_outcome(id, attempt(&result), now);
+            results += 1;
         }
+        results
     }
 
     fn next_wakeup(&self) -> Option<Instant> {

@@ -1,3 +1,5 @@
+//! The intake over real connections: what it answers, what it counts, how it fails on purpose.
+
 use super::*;
 
 use std::fmt::Write as _;

@@ -1,3 +1,5 @@
+//! The report of a load against what its receiver finds.
+
 use super::*;
 
 use std::collections::BTreeSet;

@@ -1,3 +1,5 @@
+//! Command lines: what they become, and that each key has its flag.
+
 use clap::CommandFactory as _;
 
 use super::*;
@@ -27,6 +29,10 @@ fn every_flag_of_the_table_is_declared_and_read_and_no_other() {
             .filter(|&name| name != "config")
             .map(|name| format!("--{name}"))
             .collect();
+        if command.get_name() == "replay" {
+            assert!(declared.is_empty(), "a replay doesn't depend on the machine");
+            continue;
+        }
         let mut in_table: Vec<&str> = keys::ALL.iter().filter_map(|key| key.flag).collect();
         in_table.sort_unstable();
         let mut sorted = declared.clone();

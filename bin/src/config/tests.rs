@@ -1,3 +1,5 @@
+//! The configuration as a whole: precedence, provenance, errors, notices.
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Log lines on a standard error that reads, stalls or is gone.
+
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;

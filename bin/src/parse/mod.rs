@@ -4,14 +4,15 @@ mod render;
 mod vectors;
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
-use lastdrop_engine::enrich::{Enricher, Settings};
+use lastdrop_engine::enrich::Enricher;
 use lastdrop_engine::message::{LineEnd, Options, lines, parse};
 
+use crate::input::for_each_line;
 use crate::json::{Object, from_hex};
+use crate::vectors::MessageSettings;
 
 /// Print what the agent reads in datagrams: one JSON object a message, or the error with its
 /// position.
@@ -35,19 +36,7 @@ pub(crate) struct ParseArgs {
     /// Read test vectors: JSON objects with `in` or `in_hex`, `config` and `stage`. Prints one list
     /// of messages a line; environment and configuration file don't count.
     #[arg(long, conflicts_with_all = ["escapes", "hex", "enriched"])]
-    vectors: bool,
-}
-
-/// The configuration that `lastdrop parse` works with. The default is the reference agent's in a
-/// serverless platform.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ParseSettings {
-    /// Fields to read.
-    pub(crate) options: Options,
-    /// Whether a last line without newline is refused.
-    pub(crate) line_end: LineEnd,
-    /// For `--enriched`.
-    pub(crate) enrichment: Settings,
+    pub(crate) vectors: bool,
 }
 
 /// How far a message is followed.
@@ -66,7 +55,7 @@ enum Stage {
 /// A file that can't be read, with its path, or an `output` that can't be written.
 pub(crate) fn run(
     args: &ParseArgs,
-    settings: ParseSettings,
+    settings: MessageSettings,
     input: &mut dyn BufRead,
     output: &mut dyn Write,
 ) -> io::Result<()> {
@@ -82,34 +71,7 @@ pub(crate) fn run(
         index += 1;
         numbered.into_iter().try_for_each(|object| writeln!(output, "{object}"))
     };
-    if args.files.is_empty() {
-        return for_each_line(input, "standard input", &mut print);
-    }
-    for path in &args.files {
-        let name = path.display().to_string();
-        let file = File::open(path).map_err(|error| in_source(&name, &error))?;
-        for_each_line(&mut BufReader::new(file), &name, &mut print)?;
-    }
-    Ok(())
-}
-
-/// Hands each line to `action`, without its newline; a last one needs none.
-fn for_each_line(
-    input: &mut dyn BufRead,
-    name: &str,
-    action: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut line = Vec::new();
-    while input.read_until(b'\n', &mut line).map_err(|error| in_source(name, &error))? > 0 {
-        action(line.strip_suffix(b"\n").unwrap_or(&line))?;
-        line.clear();
-    }
-    Ok(())
-}
-
-/// A reading error with the name of what was read.
-fn in_source(name: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{name}: {error}"))
+    for_each_line(&args.files, input, &mut print)
 }
 
 impl ParseArgs {
@@ -148,8 +110,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(settings: ParseSettings, stage: Stage) -> Self {
-        let ParseSettings { options, line_end, enrichment } = settings;
+    fn new(settings: MessageSettings, stage: Stage) -> Self {
+        let MessageSettings { options, line_end, enrichment } = settings;
         Self { options, line_end, stage, enricher: Enricher::new(enrichment) }
     }
 

@@ -21,6 +21,8 @@
 mod contexts;
 mod entries;
 mod lane;
+#[cfg(test)]
+mod tests;
 
 use self::contexts::{Contexts, MergedId};
 use self::entries::Entries;
@@ -31,6 +33,7 @@ use crate::enrich::Blocklist;
 use crate::handover::{BucketConsumer, Handover, Open, Passed};
 use crate::ledger::{MergeCounts, MergeLedger};
 use crate::limits::{PASSED_BATCH_LEN, SLOT_S};
+use crate::sampler::LateArrival;
 use crate::series::{
     Event, Origin, Point, Series, SeriesKind, ServiceCheck, SketchPoint, SketchSeries, Tags,
 };
@@ -55,6 +58,10 @@ pub struct MergeSettings {
     pub series_blocklist: Blocklist,
     /// What happens to slots that are open at the end.
     pub incomplete: Incomplete,
+    /// Whether counters without a sample get zeros for a slot that was closed before: only where it
+    /// [opens again](LateArrival::ReopensSlot) as in the reference agent. They would overwrite
+    /// points that were shipped.
+    pub late: LateArrival,
     /// Where the series come from.
     pub origin: Origin,
 }
@@ -421,6 +428,11 @@ impl Merge {
     /// Emits what all workers have of one slot, or part of it.
     fn ship_slot(&mut self, start_s: u64, buckets: Vec<Waiting>, sink: &mut Sink<'_>) {
         let Part { second, zeros } = self.part(start_s);
+        let is_late = start_s < self.cutoff.start_s();
+        let zeros = match self.settings.late {
+            LateArrival::JoinsOpenSlot if is_late => Zeros::Given,
+            _ => zeros,
+        };
         let mut needs_zeros = false;
         let mut entries = Entries::default();
         for Waiting { lane, mut bucket } in buckets {

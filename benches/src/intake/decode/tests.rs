@@ -1,3 +1,5 @@
+//! Bodies in every form and encoding, cut, changed and oversized.
+
 use super::*;
 
 use std::io::Write;

@@ -16,21 +16,24 @@
 //! send that returned before the first refusal is received or counted as dropped; later ones are
 //! counted as late.
 
+mod datagrams;
+mod streams;
+
+use self::datagrams::Datagrams;
+use self::streams::Streams;
 use crate::clock::{Clock, Reading};
-use crate::limits::BATCH_DATAGRAMS_MAX;
-use crate::listen::Socket;
-use crate::sys::{Batch, Extent as Cut, Received};
-use lastdrop_engine::datagram::{Datagram, Extent, Transport};
+use crate::listen::{Socket, StreamListener};
+use lastdrop_engine::datagram::Transport;
 use lastdrop_engine::ledger::{ReceiverCounts, ReceiverLedger};
 use lastdrop_engine::ring::{LaneSeal, Mark, PacketProducer};
 use lastdrop_engine::time::{Slot, Stamp};
 use lastdrop_engine::wake::{Sleeper, Waker};
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Token of the wake-up among the events; sockets have their index.
+/// Token of the wake-up among the events; sockets have their index, streams what follows.
 const WAKE: Token = Token(usize::MAX);
 
 /// Events taken at once; the rest waits for the next poll.
@@ -57,7 +60,8 @@ pub struct ReceiverSettings {
 
 /// A receiver: the producer of one or more packet rings.
 pub struct Receiver {
-    sockets: Sockets,
+    datagrams: Datagrams,
+    streams: Option<Streams>,
     lanes: Vec<Lane>,
     poll: Poll,
     events: Events,
@@ -79,25 +83,6 @@ pub struct Lane {
     pub worker: Waker,
 }
 
-/// The sockets of a receiver, and what is known of each.
-struct Sockets {
-    list: Vec<SocketState>,
-    batch: Batch,
-    record_bytes_max: usize,
-}
-
-struct SocketState {
-    socket: Socket,
-    /// Index of the lane that its datagrams go to.
-    lane: usize,
-    /// The kernel has said that something waits, and it was not read to the end since.
-    ready: bool,
-    /// Monotonic time of the last read that found the socket empty: nothing in it is older.
-    empty_ns: u64,
-    /// Drops up to the last time that they were counted; 32 bits, wraps.
-    drops: u32,
-}
-
 /// What came of reading a socket once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Read {
@@ -107,6 +92,15 @@ enum Read {
     More,
     /// The ring has no room; the data stays in the kernel.
     RingFull,
+}
+
+/// What a sweep reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// A datagram socket, by its index.
+    Datagrams(usize),
+    /// A stream connection, by its slot.
+    Stream(usize),
 }
 
 impl Receiver {
@@ -130,31 +124,23 @@ impl Receiver {
     /// What the kernel reports when the poll is set up.
     pub fn new(
         poll: Poll,
-        sockets: Vec<Socket>,
+        (sockets, listener): (Vec<Socket>, Option<StreamListener>),
         lanes: Vec<Lane>,
         commands: rtrb::Consumer<Command>,
         sleeper: Sleeper,
         settings: ReceiverSettings,
     ) -> io::Result<(Self, ReceiverLedger)> {
-        let reading = Reading::now();
-        let clock = Clock::new(reading);
-        let count = sockets.len().max(1);
-        let mut list = Vec::with_capacity(sockets.len());
-        for (index, mut socket) in sockets.into_iter().enumerate() {
-            poll.registry().register(&mut socket, Token(index), Interest::READABLE)?;
-            let drops = socket.drops().unwrap_or(0);
-            let lane = index * lanes.len() / count;
-            let empty_ns = reading.monotonic_ns;
-            // What came before the registration has no event of its own.
-            list.push(SocketState { socket, lane, ready: true, empty_ns, drops });
-        }
+        let clock = Clock::new(Reading::now());
+        let longest = settings.datagram_bytes_max;
+        let registry = poll.registry();
+        let datagrams = Datagrams::new(sockets, lanes.len(), longest, registry, &clock)?;
+        let token = datagrams.len();
+        let streams =
+            listener.map(|one| Streams::new(one, longest, registry, token)).transpose()?;
         let ledger = ReceiverLedger::default();
         let receiver = Self {
-            sockets: Sockets {
-                list,
-                batch: Batch::new(BATCH_DATAGRAMS_MAX, settings.datagram_bytes_max),
-                record_bytes_max: PacketProducer::record_bytes(settings.datagram_bytes_max),
-            },
+            datagrams,
+            streams,
             lanes,
             poll,
             events: Events::with_capacity(EVENTS_MAX),
@@ -212,15 +198,21 @@ impl Receiver {
         self.mark(Mark::Flush { number, at: self.clock.present() });
     }
 
-    /// Reads sockets until they are empty, waiting for the workers where a ring is full.
+    /// Reads sockets, waiting for the workers where a ring is full. Each has its turn: one that is
+    /// filled as fast as it is read must not keep the others, or the close of a slot, waiting.
     fn sweep(&mut self, which: Which) {
         self.counts.sweeps += 1;
-        for index in 0..self.sockets.list.len() {
-            while self.sockets.wants_reading(index, which) {
-                match self.read(index) {
-                    Read::Empty => break,
-                    Read::More => {}
-                    Read::RingFull => self.wait_for_room(index),
+        for index in 0..self.datagrams.len() {
+            if which != Which::Ready || self.datagrams.is_ready(index) {
+                self.read_out(Source::Datagrams(index), which);
+            }
+        }
+        if let Some(streams) = &mut self.streams {
+            streams.accept(&mut self.counts);
+            for slot in 0..streams.slots() {
+                let ready = |streams: &Streams| which != Which::Ready || streams.is_ready(slot);
+                if self.streams.as_ref().is_some_and(ready) {
+                    self.read_out(Source::Stream(slot), which);
                 }
             }
         }
@@ -229,54 +221,34 @@ impl Receiver {
         }
     }
 
-    /// Reads one socket once, into the ring of its lane.
-    fn read(&mut self, index: usize) -> Read {
-        let Some(state) = self.sockets.list.get_mut(index) else { return Read::Empty };
-        let Some(lane) = self.lanes.get_mut(state.lane) else { return Read::Empty };
-        let batch = &mut self.sockets.batch;
-        let record_bytes_max = self.sockets.record_bytes_max;
-        let abandoned = lane.packets.is_abandoned();
-        let room = if abandoned { usize::MAX } else { lane.packets.room(record_bytes_max) };
-        let wanted = batch.capacity().min(room / record_bytes_max);
-        if wanted == 0 {
-            return Read::RingFull;
-        }
-        let now = self.clock.advance(Reading::now());
-        self.counts.receive_calls += 1;
-        let transport = state.socket.transport();
-        let received = match state.socket.receive(batch, wanted) {
-            Ok(received) => received,
-            Err(_) => {
-                count(&mut self.counts.read_errors, transport, 1);
-                0
-            }
-        };
-        let age_ns_max = self.clock.monotonic_ns().saturating_sub(state.empty_ns);
-        let clock = &self.clock;
-        let datagrams = batch.datagrams().map(|received| {
-            let stamp =
-                received.kernel_stamp_ns.map_or(now, |stamp| clock.arrival(stamp, age_ns_max));
-            datagram(&received, stamp, transport)
-        });
-        if abandoned {
-            count(&mut self.counts.worker_gone, transport, received as u64);
-        } else if received > 0 {
-            push(&mut lane.packets, datagrams, record_bytes_max);
-        }
-        for received in batch.datagrams() {
-            count(&mut self.counts.received, transport, 1);
-            count(&mut self.counts.bytes, transport, received.bytes.len() as u64);
-            if received.extent == Cut::Truncated {
-                count(&mut self.counts.truncated, transport, 1);
+    /// Reads one source until it is empty or its turn is over.
+    fn read_out(&mut self, source: Source, which: Which) {
+        let mut reads = 0;
+        while reads < which.reads_max() {
+            match self.read(source) {
+                Read::Empty => return,
+                Read::More => reads += 1,
+                Read::RingFull => self.wait_for_lane(self.lane_of(source)),
             }
         }
-        // Fewer than asked for: the call found the socket empty. What comes later brings an event.
-        if received < wanted {
-            state.ready = false;
-            state.empty_ns = self.clock.monotonic_ns();
-            return Read::Empty;
+    }
+
+    fn read(&mut self, source: Source) -> Read {
+        let lane = self.lane_of(source);
+        let Self { datagrams, streams, lanes, clock, counts, .. } = self;
+        let Some(lane) = lanes.get_mut(lane) else { return Read::Empty };
+        match (source, streams) {
+            (Source::Datagrams(index), _) => datagrams.read(index, lane, clock, counts),
+            (Source::Stream(slot), Some(streams)) => streams.read(slot, lane, clock, counts),
+            (Source::Stream(_), None) => Read::Empty,
         }
-        Read::More
+    }
+
+    fn lane_of(&self, source: Source) -> usize {
+        match source {
+            Source::Datagrams(index) => self.datagrams.lane(index),
+            Source::Stream(slot) => slot % self.lanes.len().max(1),
+        }
     }
 
     /// Puts a mark into every lane, after all that was received.
@@ -292,24 +264,18 @@ impl Receiver {
         }
     }
 
-    fn wait_for_room(&mut self, socket: usize) {
-        if let Some(state) = self.sockets.list.get(socket) {
-            self.wait_for_lane(state.lane);
-        }
-    }
-
     /// Sleeps until the ring of a lane has room for a batch, or its worker is gone.
     fn wait_for_lane(&mut self, lane: usize) {
         self.counts.ring_full += 1;
         self.publish();
         let Some(Lane { packets, worker }) = self.lanes.get(lane) else { return };
         worker.wake();
-        let batch_bytes = self.sockets.record_bytes_max;
-        let has_room = || packets.is_abandoned() || packets.room(batch_bytes) >= batch_bytes;
+        let batch_bytes = PacketProducer::record_bytes(self.settings.datagram_bytes_max);
+        let has_room = || packets.is_abandoned() || packets.room(batch_bytes) >= 2 * batch_bytes;
         let (poll, events) = (&mut self.poll, &mut self.events);
         self.sleeper
             .sleep_unless(has_room, || poll_events(poll, events, Some(RING_FULL_PAUSE_MAX)));
-        self.sockets.note_ready(&self.events);
+        self.note_ready();
     }
 
     /// Sleeps until something arrives, a command comes, or a slot is over.
@@ -317,41 +283,58 @@ impl Receiver {
         let now = self.clock.advance(Reading::now());
         let left_ns = self.close_at.ns().saturating_sub(now.ns());
         // Rounded up to what the kernel's timer resolves, so that it isn't early by a hair.
-        let timeout = Duration::from_nanos(left_ns).saturating_add(Duration::from_millis(1));
+        let mut timeout = Duration::from_nanos(left_ns).saturating_add(Duration::from_millis(1));
+        if self.datagrams.any_ready() || self.streams.as_ref().is_some_and(Streams::any_ready) {
+            timeout = Duration::ZERO;
+        }
         poll_events(&mut self.poll, &mut self.events, Some(timeout));
-        self.sockets.note_ready(&self.events);
+        self.note_ready();
+    }
+
+    fn note_ready(&mut self) {
+        for event in &self.events {
+            match event.token() {
+                WAKE => {}
+                Token(index) if index < self.datagrams.len() => self.datagrams.note_ready(index),
+                Token(token) => {
+                    if let Some(streams) = &mut self.streams {
+                        streams.note_ready(token);
+                    }
+                }
+            }
+        }
     }
 
     /// The seal, in four passes over all sockets.
     fn seal(mut self) -> Vec<LaneSeal> {
-        // Where a kernel can't refuse, sweep until empty twice.
-        let mut sweeps = 1;
-        for state in &mut self.sockets.list {
-            // What is dropped from here on is late; the kernel has one counter for both.
-            state.count_new_drops(&mut self.counts.kernel_dropped);
-            if state.socket.refuse().is_err() {
-                sweeps = 2;
-            }
+        let all_refuse = self.datagrams.refuse(&mut self.counts);
+        // Where a kernel can't refuse, once more.
+        for _ in 0..if all_refuse { 1 } else { 2 } {
+            self.refuse_streams();
+            self.sweep(Which::Rest);
         }
-        for _ in 0..sweeps {
-            self.sweep(Which::All);
-            while self.sockets.list.iter().any(|state| state.socket.queued_bytes() > Some(0)) {
-                self.sweep(Which::All);
-            }
+        while self.datagrams.any_queued() || self.streams.as_ref().is_some_and(Streams::any_ready) {
+            self.refuse_streams();
+            self.sweep(Which::Rest);
         }
-        for state in &mut self.sockets.list {
-            state.count_new_drops(&mut self.counts.late);
-        }
-        self.sockets.list.clear();
-        self.counts.clock_shift_ns = self.clock.shift_ns();
-        self.publish();
+        self.datagrams.count_drops(&mut self.counts.late);
+        self.datagrams.close();
+        self.streams = None;
         let at = self.clock.advance(Reading::now());
+        self.publish();
         let mut seals = Vec::with_capacity(self.lanes.len());
         for Lane { packets, worker } in std::mem::take(&mut self.lanes) {
             seals.extend(self.seal_lane(packets, &worker, at));
             worker.wake();
         }
         seals
+    }
+
+    /// Turns stream clients away; those that waited for room in the list of connections, too.
+    fn refuse_streams(&mut self) {
+        if let Some(streams) = &mut self.streams {
+            streams.refuse(&mut self.counts);
+        }
     }
 
     /// Seals one lane; none if its worker is gone.
@@ -377,9 +360,7 @@ impl Receiver {
 
     /// Adds up what the kernel has dropped since the last time.
     fn count_drops(&mut self) {
-        for state in &mut self.sockets.list {
-            state.count_new_drops(&mut self.counts.kernel_dropped);
-        }
+        self.datagrams.count_drops(&mut self.counts.kernel_dropped);
     }
 
     fn publish(&mut self) {
@@ -392,63 +373,27 @@ impl Receiver {
 /// the harm if a worker dies in between.
 const RING_FULL_PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// Which sockets a sweep reads.
+/// Which sockets a sweep reads, and how far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
-    /// Those that the kernel has said something of.
+    /// Those that the kernel has said something of, some reads each.
     Ready,
-    /// Every one.
+    /// Every one, as far as anything can be in it that was there when the sweep began.
     All,
+    /// Every one to its end: they refuse, so there is one.
+    Rest,
 }
 
-impl Sockets {
-    /// Whether a socket is to be read once more in this sweep.
-    fn wants_reading(&self, index: usize, which: Which) -> bool {
-        which == Which::All || self.list.get(index).is_some_and(|state| state.ready)
-    }
-
-    fn note_ready(&mut self, events: &Events) {
-        for event in events {
-            if let Some(state) = self.list.get_mut(event.token().0) {
-                state.ready = true;
-            }
+impl Which {
+    /// Reads of one socket in one sweep.
+    const fn reads_max(self) -> usize {
+        match self {
+            Self::Ready => 16,
+            // At some 64 datagrams a read, far more than any socket's buffer holds.
+            Self::All => 1024,
+            Self::Rest => usize::MAX,
         }
     }
-}
-
-impl SocketState {
-    /// Adds the drops since the last call. The kernel's counter has 32 bits and wraps.
-    fn count_new_drops(&mut self, counters: &mut [u64]) {
-        let Some(drops) = self.socket.drops() else { return };
-        count(counters, self.socket.transport(), drops.wrapping_sub(self.drops).into());
-        self.drops = drops;
-    }
-}
-
-/// Writes datagrams into a ring that is known to have room, all at once.
-fn push<'a>(
-    packets: &mut PacketProducer,
-    datagrams: impl Iterator<Item = Datagram<'a>> + Clone,
-    record_bytes_max: usize,
-) {
-    let size = |datagram: Datagram<'_>| PacketProducer::record_bytes(datagram.bytes.len());
-    let bytes = datagrams.clone().map(size).sum();
-    if let Ok(mut batch) = packets.batch(bytes, record_bytes_max) {
-        for datagram in datagrams {
-            batch.push(&datagram);
-        }
-        batch.commit();
-    } else {
-        unreachable!("the receive call asked for no more than the ring has room for");
-    }
-}
-
-fn datagram<'a>(received: &Received<'a>, stamp: Stamp, transport: Transport) -> Datagram<'a> {
-    let extent = match received.extent {
-        Cut::Whole => Extent::Whole,
-        Cut::Truncated => Extent::Truncated,
-    };
-    Datagram { bytes: received.bytes, stamp, transport, extent }
 }
 
 /// When the slot of `now` is to be closed.

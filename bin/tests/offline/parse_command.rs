@@ -1,16 +1,9 @@
-//! `lastdrop parse` over the protocol's vectors and over plain input, module by module: the program
-//! itself is started elsewhere.
+//! `lastdrop parse` over the protocol's vectors and over plain input.
 
-#![expect(clippy::expect_used, reason = "a file that can't be read is a failed test")]
-
-#[path = "../src/json.rs"]
-mod json;
-#[path = "../src/parse/mod.rs"]
-mod parse;
-
+use crate::parse::{ParseArgs, run};
+use crate::vectors::MessageSettings;
 use clap::Parser;
 use lastdrop_engine::enrich::Settings;
-use parse::{ParseArgs, ParseSettings, run};
 use serde_json::{Value, json};
 
 #[derive(Parser)]
@@ -20,7 +13,7 @@ struct Cli {
 }
 
 /// The output for `input`, line by line.
-fn output(args: &[&str], settings: ParseSettings, input: &[u8]) -> Vec<Value> {
+fn output(args: &[&str], settings: MessageSettings, input: &[u8]) -> Vec<Value> {
     let args = ["parse"].iter().chain(args);
     let Cli { parse } = Cli::try_parse_from(args).expect("good arguments");
     let mut output = Vec::new();
@@ -31,7 +24,7 @@ fn output(args: &[&str], settings: ParseSettings, input: &[u8]) -> Vec<Value> {
 }
 
 fn plain(args: &[&str], input: &[u8]) -> Vec<Value> {
-    output(args, ParseSettings::default(), input)
+    output(args, MessageSettings::default(), input)
 }
 
 /// For all vectors: the same messages with the same keys, save for the position of an error.
@@ -160,7 +153,7 @@ fn enriched_samples_follow_the_configuration() {
         histogram_copy_prefix: Some("copy.".into()),
         ..Settings::default()
     };
-    let settings = ParseSettings { enrichment, ..ParseSettings::default() };
+    let settings = MessageSettings { enrichment, ..MessageSettings::default() };
     let objects = output(&["--enriched"], settings, b"a:1:2|ms|#host:h\n");
     let names: Vec<_> = objects.iter().map(|object| object["name"].clone()).collect();
     assert_eq!(names, ["a", "copy.a", "a", "copy.a"]);
@@ -183,7 +176,7 @@ fn files_are_read_one_after_the_other_and_a_missing_one_is_named() {
     assert_eq!(found, [json!([0, "a"]), json!([1, "b"])]);
     let missing = path("three");
     let Cli { parse } = Cli::try_parse_from(["parse", &missing]).expect("good arguments");
-    let error = run(&parse, ParseSettings::default(), &mut &[][..], &mut Vec::new());
+    let error = run(&parse, MessageSettings::default(), &mut &[][..], &mut Vec::new());
     assert!(error.expect_err("no such file").to_string().starts_with(&missing));
     std::fs::remove_dir_all(&directory).expect("the directory is ours");
 }

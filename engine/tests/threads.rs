@@ -1,0 +1,198 @@
+//! The engine in real threads: a receiver, two workers and the merge, with rings so small and sleeps
+//! so frequent that everybody waits for everybody, and not one sample is lost.
+//!
+//! `.ci/tsan` runs it under the thread sanitizer with a million messages.
+
+use lastdrop_engine::datagram::{Datagram, Extent, Transport};
+use lastdrop_engine::enrich::{Enricher, Settings as EnrichSettings};
+use lastdrop_engine::handover::bucket_ring;
+use lastdrop_engine::limits::PACKET_RING_BYTES_MIN;
+use lastdrop_engine::merge::{Incomplete, Item, Merge, MergeSettings};
+use lastdrop_engine::message::{LineEnd, Options};
+use lastdrop_engine::ring::{LaneSeal, Mark, PacketProducer, packet_ring};
+use lastdrop_engine::sampler::LateArrival;
+use lastdrop_engine::series::{Origin, Series};
+use lastdrop_engine::stop::{Lane as Proof, LaneEpochs, Patience, Running};
+use lastdrop_engine::time::{Slot, Stamp};
+use lastdrop_engine::wake::{Sleeper, Waker, sleeper};
+use lastdrop_engine::worker::{Timestamped, Turn, Worker, WorkerSettings};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, Thread};
+
+/// Messages in all; the sanitizer's run sets `LASTDROP_MESSAGES`.
+const MESSAGES_DEFAULT: u64 = 100_000;
+/// Messages that the receiver passes on before it closes the slot.
+const MESSAGES_PER_SLOT: u64 = 10_000;
+const WORKERS: usize = 2;
+/// Room that the largest datagram takes.
+const RECORD_BYTES_MAX: usize = PacketProducer::record_bytes(64);
+
+/// The receiver's end of a lane.
+struct Lane {
+    packets: PacketProducer,
+    worker: Waker,
+}
+
+#[test]
+fn every_sample_arrives_once() {
+    let messages = std::env::var("LASTDROP_MESSAGES")
+        .map_or(MESSAGES_DEFAULT, |number| number.parse().expect("LASTDROP_MESSAGES is a number"));
+    let sum = thread::scope(|scope| {
+        let (room_sleeper, room_flag) = sleeper();
+        let receiver = thread::current();
+        let (mut lanes, mut epochs, mut handovers) = (Vec::new(), Vec::new(), Vec::new());
+        for number in 0..WORKERS {
+            let (packets, consumer, committed) = packet_ring(number, PACKET_RING_BYTES_MIN);
+            let (out, handed_over) = bucket_ring();
+            let (worker, applied, _) = Worker::new(consumer, out, worker_settings());
+            let room = room_flag.clone().waker(unparking(receiver.clone()));
+            let (data_sleeper, data_flag) = sleeper();
+            let thread = scope.spawn(move || work(worker, &data_sleeper, &room));
+            let worker = data_flag.waker(unparking(thread.thread().clone()));
+            lanes.push(Lane { packets, worker });
+            epochs.push(LaneEpochs { committed, applied });
+            handovers.push(handed_over);
+        }
+        let (seals, sealed) = mpsc::channel();
+        let (merge, _) = Merge::new(handovers, merge_settings());
+        let running = Running::new(epochs);
+        let merge = scope.spawn(move || flush(merge, running, &sealed));
+        seals.send(receive(messages, lanes, &room_sleeper)).expect("the merge lives");
+        merge.join().expect("the merge lives")
+    });
+    assert_eq!(sum.round(), (messages * (messages + 1) / 2) as f64);
+}
+
+fn unparking(thread: Thread) -> impl Fn() + Send + 'static {
+    move || thread.unpark()
+}
+
+/// Spreads the messages over the lanes, closes slots on the way, and seals.
+fn receive(messages: u64, mut lanes: Vec<Lane>, sleeper: &Sleeper) -> Vec<LaneSeal> {
+    let mut message = String::new();
+    for number in 1..=messages {
+        message.clear();
+        message.push_str("sum:");
+        message.push_str(&number.to_string());
+        message.push_str("|c");
+        let lane = (number / 3) as usize % lanes.len();
+        push(&mut lanes[lane], message.as_bytes(), at(number), sleeper);
+        if number % MESSAGES_PER_SLOT == 0 {
+            let (number, at) = (number / MESSAGES_PER_SLOT, at(number));
+            let close = Mark::Close { number, cutoff: at.slot(), at };
+            for lane in &mut lanes {
+                while lane.packets.mark(close).is_err() {
+                    wait_for_room(lane, sleeper);
+                }
+                lane.worker.wake();
+            }
+        }
+    }
+    lanes.into_iter().map(|lane| seal(lane, at(messages), sleeper)).collect()
+}
+
+/// The time of a message: a slot further every [`MESSAGES_PER_SLOT`].
+fn at(number: u64) -> Stamp {
+    Stamp::from_s(1_000 + number / MESSAGES_PER_SLOT * Slot::SECONDS)
+}
+
+fn push(lane: &mut Lane, bytes: &[u8], stamp: Stamp, sleeper: &Sleeper) {
+    let size = PacketProducer::record_bytes(bytes.len());
+    let datagram = Datagram { bytes, stamp, transport: Transport::Udp, extent: Extent::Whole };
+    loop {
+        if let Ok(mut batch) = lane.packets.batch(size, RECORD_BYTES_MAX) {
+            batch.push(&datagram);
+            batch.commit();
+            return lane.worker.wake();
+        }
+        wait_for_room(lane, sleeper);
+    }
+}
+
+fn wait_for_room(lane: &Lane, sleeper: &Sleeper) {
+    let has_room = || lane.packets.room(RECORD_BYTES_MAX) >= RECORD_BYTES_MAX;
+    sleeper.sleep_unless(has_room, thread::park);
+}
+
+fn seal(mut lane: Lane, at: Stamp, sleeper: &Sleeper) -> LaneSeal {
+    loop {
+        match lane.packets.seal(at) {
+            Ok(seal) => {
+                lane.worker.wake();
+                return seal;
+            }
+            Err(packets) => lane.packets = packets,
+        }
+        wait_for_room(&lane, sleeper);
+    }
+}
+
+fn work(mut worker: Worker, sleeper: &Sleeper, room: &Waker) {
+    loop {
+        let turn = worker.turn();
+        room.wake();
+        match turn {
+            Turn::Applied => {}
+            Turn::Idle => sleeper.sleep_unless(|| worker.has_work(), thread::park),
+            Turn::Ended => return,
+        }
+    }
+}
+
+/// Ships slots while data comes, then waits for the proof and ships the rest; the sum of all points.
+fn flush(mut merge: Merge, running: Running, seals: &mpsc::Receiver<Vec<LaneSeal>>) -> f64 {
+    let mut sum = 0.0;
+    let mut sink = |item: Item<'_>| {
+        if let Item::Series(series) = item {
+            let points = series.points.iter().map(|point| point.value);
+            sum += points.sum::<f64>() * Series::INTERVAL_S as f64;
+        }
+    };
+    let seals = loop {
+        merge.take_in();
+        merge.flush_closed(&mut sink);
+        match seals.try_recv() {
+            Ok(seals) => break seals,
+            Err(mpsc::TryRecvError::Empty) => thread::yield_now(),
+            Err(mpsc::TryRecvError::Disconnected) => panic!("the receiver is gone"),
+        }
+    };
+    let mut sealed = running.seal(seals);
+    let drained = loop {
+        match sealed.drained(Patience::Left) {
+            Ok(drained) => break drained,
+            Err(not_yet) => sealed = not_yet,
+        }
+        merge.take_in();
+        thread::yield_now();
+    };
+    let proved = |lane: &Proof| matches!(lane, Proof::Proved { .. });
+    assert!(drained.lanes().iter().all(proved), "{:?}", drained.lanes());
+    merge.finish(drained, &mut sink);
+    sum
+}
+
+fn worker_settings() -> WorkerSettings {
+    WorkerSettings {
+        parse: Options::default(),
+        line_end: [LineEnd::Optional; 3],
+        context_bytes_max: 1 << 20,
+        context_expiry_s: 20,
+        late: LateArrival::JoinsOpenSlot,
+        timestamped: Timestamped::Aggregated,
+        enricher: Arc::new(Enricher::new(EnrichSettings::default())),
+    }
+}
+
+fn merge_settings() -> MergeSettings {
+    MergeSettings {
+        histogram: Arc::default(),
+        counter_expiry_s: 300,
+        context_expiry_s: 20,
+        global_tags: Vec::new(),
+        series_blocklist: Default::default(),
+        origin: Origin::DOGSTATSD,
+        incomplete: Incomplete::Shipped,
+        late: LateArrival::JoinsOpenSlot,
+    }
+}
