@@ -4,6 +4,7 @@ use super::{is_trusted, places};
 use crate::agent::EXIT_USAGE;
 use crate::config::types::LogLevel;
 use crate::{cli, config, log, status};
+use rustix::process::geteuid;
 use serde_json::Value;
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
@@ -74,7 +75,8 @@ fn connect(places: Vec<PathBuf>) -> Result<UnixStream, String> {
     let mut failures = Vec::new();
     for path in places {
         match UnixStream::connect(&path) {
-            Ok(stream) if is_trusted(&stream) => return Ok(stream),
+            // Root may ask the agents of all users.
+            Ok(stream) if geteuid().is_root() || is_trusted(&stream) => return Ok(stream),
             Ok(_) => failures.push(format!("{}: belongs to another user", path.display())),
             Err(why) => failures.push(format!("{}: {why}", path.display())),
         }
@@ -97,7 +99,16 @@ fn exchange(mut stream: &UnixStream, request: &str, patience: Duration) -> io::R
     serde_json::from_str(&answer).map_err(io::Error::other)
 }
 
+/// Prints a page; what could command a terminal is escaped, for the answer comes from outside.
 fn put_out(page: &str) {
+    let mut plain = String::with_capacity(page.len());
+    for char in page.chars() {
+        if char.is_control() && char != '\n' {
+            plain.extend(char.escape_default());
+        } else {
+            plain.push(char);
+        }
+    }
     // A reader that has seen enough (`| head`) is no failure, and nobody else can be told.
-    let _ = io::stdout().write_all(page.as_bytes());
+    let _ = io::stdout().write_all(plain.as_bytes());
 }
