@@ -6,6 +6,8 @@ mod cli;
 mod config;
 mod control;
 mod endpoints;
+#[cfg(feature = "planted-faults")]
+mod faults;
 mod flushes;
 mod identity;
 mod input;
@@ -20,6 +22,7 @@ mod replay;
 mod settings;
 mod signals;
 mod status;
+mod stopping;
 mod supervise;
 mod tracers;
 mod vectors;

@@ -11,6 +11,7 @@ use lastdrop_engine::ledger::{
 use lastdrop_engine::stop::Lane;
 use lastdrop_transport::forward::endpoint::Endpoint;
 use lastdrop_transport::forward::ledger::{Ledger, Tally};
+use lastdrop_transport::forward::spool::SpoolCounters;
 use lastdrop_transport::shipper::Shipped;
 use rustix::stdio::stderr;
 use rustix::termios::isatty;
@@ -30,6 +31,8 @@ pub(crate) struct Stop {
     pub(crate) ledgers: Ledgers,
     /// How far it came.
     pub(crate) ending: Ending,
+    /// Names of the threads that have panicked.
+    pub(crate) panicked: Vec<String>,
     /// How long it took.
     pub(crate) took: Duration,
 }
@@ -71,12 +74,14 @@ struct Report<'a> {
     balanced: bool,
     lossless: bool,
     stop: StopReport,
+    panicked: Vec<String>,
     lanes: Vec<LaneReport>,
     receivers: Counters,
     workers: Counters,
     merge: Counters,
     shipper: Counters,
     endpoints: Vec<EndpointReport>,
+    spool: Option<SpoolReport>,
     balances: Vec<BalanceReport>,
     notes: &'a [String],
     log_lines_dropped: u64,
@@ -126,6 +131,19 @@ struct EndpointReport {
 }
 
 #[derive(Debug, Serialize)]
+struct SpoolReport {
+    stored: TallyReport,
+    not_stored: BTreeMap<String, TallyReport>,
+    read: TallyReport,
+    outdated: TallyReport,
+    crowded_out: TallyReport,
+    damaged_files: u64,
+    files_without_endpoint: u64,
+    failed_files: u64,
+    foreign_files: u64,
+}
+
+#[derive(Debug, Serialize)]
 pub(crate) struct TallyReport {
     payloads: u64,
     items: u64,
@@ -135,14 +153,17 @@ pub(crate) struct TallyReport {
 impl<'a> Receipt<'a> {
     /// Draws up the receipt.
     pub(crate) fn new(stop: &Stop, context: &Context<'a>) -> Self {
-        let Stop { ledgers, ending, took } = stop;
-        let (receivers, workers) = (ledgers.receivers(), ledgers.workers());
+        let Stop { ledgers, ending, panicked, took } = stop;
+        #[cfg_attr(not(feature = "planted-faults"), expect(unused_mut, reason = "faults write"))]
+        let (mut receivers, mut workers) = (ledgers.receivers(), ledgers.workers());
+        #[cfg(feature = "planted-faults")]
+        crate::faults::lie(&mut receivers, &mut workers);
         let (merge, shipper) = (ledgers.merge.read(), ledgers.shipper.read());
-        let (stage, delivered, endpoints) = match ending {
-            Ending::Shipped(Shipped { delivered, endpoints, .. }) => {
-                ("delivered", delivered.as_ref(), &endpoints[..])
+        let (stage, delivered, endpoints, spool) = match ending {
+            Ending::Shipped(Shipped { delivered, endpoints, spool }) => {
+                ("delivered", delivered.as_ref(), &endpoints[..], spool.as_ref())
             }
-            Ending::CutShort { stage } => (*stage, None, &[][..]),
+            Ending::CutShort { stage } => (*stage, None, &[][..], None),
         };
         let lanes = delivered.map_or(&[][..], |delivered| delivered.lanes());
         let balances = [
@@ -153,6 +174,7 @@ impl<'a> Receipt<'a> {
             encoded_balance(&merge, &shipper),
         ];
         let balanced = delivered.is_some()
+            && panicked.is_empty()
             && lanes.iter().all(|lane| matches!(lane, Lane::Proved { .. }))
             && balances.iter().all(Balance::holds)
             && endpoints.iter().all(|endpoint| endpoint.balance().is_ok());
@@ -171,12 +193,14 @@ impl<'a> Receipt<'a> {
                 stage,
                 took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             },
+            panicked: panicked.clone(),
             lanes: lanes.iter().enumerate().map(LaneReport::new).collect(),
             receivers: Counters(receivers.each()),
             workers: Counters(workers.each()),
             merge: Counters(merge.each()),
             shipper: Counters(shipper.each()),
             endpoints: endpoints.iter().map(EndpointReport::new).collect(),
+            spool: spool.map(SpoolReport::new),
             balances: balances.iter().map(BalanceReport::new).collect(),
             notes: context.notes,
             log_lines_dropped: crate::log::dropped(),
@@ -285,6 +309,33 @@ impl EndpointReport {
             retried: retried.into(),
             duplicates_possible: duplicates_possible.into(),
             evicted: evicted.into(),
+        }
+    }
+}
+
+impl SpoolReport {
+    fn new(counters: &SpoolCounters) -> Self {
+        let SpoolCounters {
+            stored,
+            not_stored,
+            restored,
+            outdated,
+            crowded_out,
+            damaged,
+            no_endpoint,
+            failed,
+            foreign,
+        } = counters;
+        Self {
+            stored: stored.into(),
+            not_stored: by(not_stored),
+            read: restored.into(),
+            outdated: outdated.into(),
+            crowded_out: crowded_out.into(),
+            damaged_files: *damaged,
+            files_without_endpoint: *no_endpoint,
+            failed_files: *failed,
+            foreign_files: *foreign,
         }
     }
 }

@@ -180,6 +180,8 @@ pub(crate) fn start(
         let (out, ring) = bucket_ring();
         let settings = settings::worker(config, &enricher);
         let (mut worker, applied, ledger) = Worker::new(consumer, out, settings);
+        #[cfg(feature = "planted-faults")]
+        worker.plant(crate::faults::of_worker());
         // Lanes are shared out in blocks, as the sockets are.
         let Some(start) = starts.get_mut(index * receivers / workers) else { continue };
         let (sleeper, flag) = sleeper();
@@ -191,6 +193,7 @@ pub(crate) fn start(
                 work(worker, &sleeper, &room, &ship);
             }
         })?;
+        start.workers.0.push(thread.thread.clone());
         start.lanes.push(Lane { packets, worker: thread_waker(&flag, &thread) });
         room_wakers.push(thread_waker(&flag, &thread));
         lanes.push(LaneEpochs { committed, applied });
@@ -202,10 +205,13 @@ pub(crate) fn start(
         let (merge, merge_ledger) =
             Merge::new(buckets, MergeSettings { origin, ..settings::merge(config, &enricher) });
         let outlets = endpoints::open(config, poll.registry(), &ship_waker, &mut rng)?;
+        let settings = settings::shipper(config, Rng::from_seed(rng.bits()));
         let (commands, inbox) = rtrb::RingBuffer::new(COMMANDS_MAX);
         let (mut shipper, shipper_ledger) =
-            Shipper::new(poll, merge, inbox, outlets, room_wakers, settings::shipper(config));
+            Shipper::new(poll, merge, inbox, outlets, room_wakers, settings);
         let thread = spawn("ship", None, bell, move || {
+            #[cfg(feature = "planted-faults")]
+            crate::faults::look("ship");
             let Identity { enricher, series_tags, .. } = identity.wait();
             shipper.set_tags(enricher.extra_tags().to_vec(), series_tags.clone());
             shipper.run()
@@ -226,7 +232,12 @@ pub(crate) fn start(
         let waker = start.waker;
         let (receiver, ledger) =
             Receiver::new(start.poll, own, start.lanes, inbox, start.sleeper, settings)?;
-        let thread = spawn(&format!("receive-{index}"), pins.next(), bell, || receiver.run())?;
+        let orphans = start.workers;
+        let thread = spawn(&format!("receive-{index}"), pins.next(), bell, move || {
+            // Outlives the receiver, whose rings are gone by then.
+            let _orphans = orphans;
+            receiver.run()
+        })?;
         receiver_ledgers.push(ledger);
         receiver_threads.push(ReceiverThread { thread, commands, waker });
     }
@@ -256,13 +267,14 @@ struct ReceiverStart {
     sleeper: Sleeper,
     flag: SleepFlag,
     lanes: Vec<Lane>,
+    workers: Orphans,
 }
 
 impl ReceiverStart {
     fn new() -> io::Result<Self> {
         let (poll, waker) = Receiver::poll()?;
         let (sleeper, flag) = sleeper();
-        Ok(Self { poll, waker, sleeper, flag, lanes: Vec::new() })
+        Ok(Self { poll, waker, sleeper, flag, lanes: Vec::new(), workers: Orphans(Vec::new()) })
     }
 
     /// For a worker: wakes the receiver that waits for room.
@@ -275,10 +287,21 @@ impl ReceiverStart {
     }
 }
 
+/// The workers of a receiver, woken when it is gone: one that sleeps would not learn of a panic.
+struct Orphans(Vec<thread::Thread>);
+
+impl Drop for Orphans {
+    fn drop(&mut self) {
+        self.0.iter().for_each(thread::Thread::unpark);
+    }
+}
+
 /// A worker's thread of work.
 fn work(mut worker: Worker, sleeper: &Sleeper, room: &Waker, ship: &mio::Waker) {
     let mut handed_over = 0;
     loop {
+        #[cfg(feature = "planted-faults")]
+        crate::faults::look(thread::current().name().unwrap_or_default());
         let turn = worker.turn();
         room.wake();
         if worker.handed_over() != handed_over {
@@ -297,7 +320,12 @@ fn work(mut worker: Worker, sleeper: &Sleeper, room: &Waker, ship: &mio::Waker) 
 /// Wakes a thread that parks.
 fn thread_waker<T>(flag: &SleepFlag, thread: &Thread<T>) -> Waker {
     let thread = thread.thread.clone();
-    flag.clone().waker(move || thread.unpark())
+    flag.clone().waker(move || {
+        // Wakers are called by the thread whose turn it is: receiver or shipper.
+        #[cfg(feature = "planted-faults")]
+        crate::faults::look(thread::current().name().unwrap_or_default());
+        thread.unpark();
+    })
 }
 
 /// A thread and what it leaves behind.
@@ -321,6 +349,11 @@ pub(crate) enum End<T> {
 }
 
 impl<T> Thread<T> {
+    /// The name that it was started with.
+    pub(crate) fn name(&self) -> String {
+        self.thread.name().unwrap_or_default().to_owned()
+    }
+
     /// Whether the thread has ended, one way or the other.
     pub(crate) fn has_ended(&mut self) -> bool {
         if let End::NotYet = self.end {

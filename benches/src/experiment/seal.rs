@@ -98,7 +98,7 @@ fn one(agent: &Path, transport: Transport, seed: u64, sums: &mut Sums) -> io::Re
         seed,
         ..LoadOptions::new(nowhere, Length::Refusal(FLOOD_MAX))
     };
-    let flood = sidecar.load(&flood);
+    let flood = sidecar.load(&flood)?;
     thread::sleep(Duration::from_micros(random.below(FLOOD_US_MAX).into()));
     let end = sidecar.end(Signal::TERM)?;
     let flood = flood.join().map_err(|_| io::Error::other("the flood panicked"))??;

@@ -115,10 +115,15 @@ impl Sidecar {
         Ok(())
     }
 
-    /// Loads the agent from a thread until it refuses.
-    pub(super) fn load(&self, load: &LoadOptions) -> JoinHandle<io::Result<LoadReport>> {
+    /// Loads the agent from a thread until it refuses. When this returns the clients are
+    /// connected.
+    pub(super) fn load(
+        &self,
+        load: &LoadOptions,
+    ) -> io::Result<JoinHandle<io::Result<LoadReport>>> {
         let load = LoadOptions { target: self.target.clone(), ..load.clone() };
-        thread::spawn(move || load::run(&load))
+        let load = load::prepare(&load)?;
+        Ok(thread::spawn(move || load.run()))
     }
 
     /// Sends the agent a signal.

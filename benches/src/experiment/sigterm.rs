@@ -179,7 +179,7 @@ struct Run {
 
 fn one(agent: &Path, plan: &Plan, ending: Ending) -> io::Result<Run> {
     let mut sidecar = Sidecar::start(agent, plan.transport, plan.script())?;
-    let load = sidecar.load(&plan.load());
+    let load = sidecar.load(&plan.load())?;
     match plan.moment {
         Moment::Any => {}
         Moment::Flush => {

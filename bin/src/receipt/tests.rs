@@ -37,6 +37,7 @@ fn every_other_field_has_its_line_on_the_page() {
         balanced: true,
         lossless: true,
         stop: StopReport { stage: "", took_ms: 0 },
+        panicked: Vec::new(),
         lanes: vec![LaneReport {
             lane: 0,
             proved: false,
@@ -63,6 +64,7 @@ fn every_other_field_has_its_line_on_the_page() {
             duplicates_possible: tally(),
             evicted: tally(),
         }],
+        spool: Some(SpoolReport::new(&SpoolCounters::default())),
         balances: vec![BalanceReport { name: "", left: 0, right: 0, holds: true }],
         notes: &[],
         log_lines_dropped: 0,

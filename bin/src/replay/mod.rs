@@ -7,6 +7,7 @@ mod vector;
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
+use lastdrop_engine::merge::Incomplete;
 use lastdrop_engine::time::Stamp;
 
 use crate::input::for_each_line;
@@ -49,7 +50,8 @@ pub(crate) fn run(
             Err(error) => writeln!(output, "{}", error.answer()),
         });
     };
-    let mut player = Player::new(ReplaySettings::recording(args.incomplete));
+    let incomplete = if args.incomplete { Incomplete::Shipped } else { Incomplete::Dropped };
+    let mut player = Player::new(ReplaySettings::recording(incomplete));
     for_each_line(&args.files, input, &mut |line| match Sample::read(line) {
         Ok(sample) => {
             player.push(&sample);

@@ -67,8 +67,9 @@ impl Replay {
         let mut prior_flushes: Vec<_> = flushes.iter().map(flush).collect::<Result<_, _>>()?;
         prior_flushes.sort_by_key(|flush| flush.after);
         let incomplete = match vector.get("incomplete") {
-            None | Some(Value::Null) => false,
-            Some(value) => flag("incomplete", value)?,
+            None | Some(Value::Null) => Incomplete::Dropped,
+            Some(value) if flag("incomplete", value)? => Incomplete::Shipped,
+            Some(_) => Incomplete::Dropped,
         };
         let flush_at = time(&vector, "flush_at")?;
         Ok(Self { settings: settings.settings(incomplete), samples, prior_flushes, flush_at })
@@ -199,7 +200,7 @@ impl Config {
     }
 
     /// What the entries amount to together.
-    fn settings(self, incomplete: bool) -> ReplaySettings {
+    fn settings(self, incomplete: Incomplete) -> ReplaySettings {
         let messages = self.messages.settings();
         // Like the reference agent: bad entries are skipped.
         let (histogram, _bad) =
@@ -218,7 +219,7 @@ impl Config {
                 global_tags: enricher.extra_tags().to_vec(),
                 series_blocklist,
                 late: LateArrival::ReopensSlot,
-                incomplete: if incomplete { Incomplete::Shipped } else { Incomplete::Dropped },
+                incomplete,
                 origin: Origin::DOGSTATSD,
             },
             worker: WorkerSettings {
@@ -236,7 +237,7 @@ impl Config {
 
 impl ReplaySettings {
     /// The settings of a recording: all defaults.
-    pub(super) fn recording(incomplete: bool) -> Self {
+    pub(super) fn recording(incomplete: Incomplete) -> Self {
         Config::default().settings(incomplete)
     }
 }

@@ -7,10 +7,13 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 mod client_library;
+mod foreign;
 mod harness;
 mod intake_faults;
 mod listening;
+mod matrix;
 mod no_key;
+mod spool;
 mod stop;
 mod tls;
 mod transports;

@@ -44,6 +44,16 @@ pub struct WorkerSettings {
     pub enricher: Arc<Enricher>,
 }
 
+/// A fault planted on purpose, so that it can be seen that it is found.
+#[cfg(feature = "planted-faults")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A line is forgotten.
+    DropLine,
+    /// A metric is counted twice.
+    CountTwice,
+}
+
 /// What happens to samples with a time of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Timestamped {
@@ -95,6 +105,12 @@ impl Worker {
     /// Replaces what is made of names and tags, where that is known only now; before the first turn.
     pub fn set_enricher(&mut self, enricher: Arc<Enricher>) {
         self.aggregation.set_enricher(enricher);
+    }
+
+    /// Plants a fault that strikes once.
+    #[cfg(feature = "planted-faults")]
+    pub fn plant(&mut self, fault: Option<Fault>) {
+        self.aggregation.fault = fault;
     }
 
     /// Applies what is in the ring, up to [`TURN_BYTES_MAX`] bytes.
