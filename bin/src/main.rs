@@ -4,20 +4,27 @@ mod agent;
 mod child;
 mod cli;
 mod config;
+mod control;
 mod endpoints;
 #[cfg(feature = "planted-faults")]
 mod faults;
+mod flushes;
+mod identity;
 mod input;
 mod json;
 mod log;
+mod own_metrics;
 mod parse;
 mod pin;
+mod platform;
 mod receipt;
 mod replay;
 mod settings;
 mod signals;
+mod status;
 mod stopping;
 mod supervise;
+mod tracers;
 mod vectors;
 mod wiring;
 
@@ -34,6 +41,8 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(run) => ExitCode::from(agent::run(run)),
         Command::Init(init) => ExitCode::from(agent::init(init)),
+        Command::Status(status) => ExitCode::from(control::client::status(status)),
+        Command::Flush(flush) => ExitCode::from(control::client::flush(flush)),
         Command::Config(show) => match shown(show) {
             Ok(page) => put_out(&page),
             Err(error) => fail(&error),

@@ -144,7 +144,7 @@ struct SpoolReport {
 }
 
 #[derive(Debug, Serialize)]
-struct TallyReport {
+pub(crate) struct TallyReport {
     payloads: u64,
     items: u64,
     points: u64,
@@ -349,14 +349,14 @@ impl From<&Tally> for TallyReport {
     }
 }
 
-fn by<K: ToString>(tallies: &BTreeMap<K, Tally>) -> BTreeMap<String, TallyReport> {
+pub(crate) fn by<K: ToString>(tallies: &BTreeMap<K, Tally>) -> BTreeMap<String, TallyReport> {
     tallies.iter().map(|(key, tally)| (key.to_string(), tally.into())).collect()
 }
 
 /// The counters of one kind of thread, by name. Those that are counted by kind stand in an object of
 /// their own, where zeros are left out.
 #[derive(Debug)]
-struct Counters(Vec<(&'static str, Option<&'static str>, u64)>);
+pub(crate) struct Counters(pub(crate) Vec<(&'static str, Option<&'static str>, u64)>);
 
 impl Serialize for Counters {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::config::types::{self, Compressor, MapperProfile, MatchType, Port};
+use crate::platform::enhanced::NAMES;
 use crate::vectors::MessageSettings;
 use lastdrop_engine::bucket::HistogramSettings;
 use lastdrop_engine::enrich::{
@@ -88,14 +89,17 @@ pub(crate) fn enricher(config: &Config) -> Enricher {
     Enricher::new(enrichment(config))
 }
 
-fn enrichment(config: &Config) -> Settings {
+/// The same as settings, to which the platform's tags may still come.
+pub(crate) fn enrichment(config: &Config) -> Settings {
     let enrichment = &config.enrichment;
     let aggregation = &config.aggregation;
     let copy = aggregation.histogram_copy_to_distribution;
+    let own_names = NAMES.into_iter().map(str::to_owned);
+    let exclusions = enrichment.namespace_exclusions.iter().cloned().chain(own_names).collect();
     Settings {
         hostname: hostname(config).to_owned(),
         metric_host: MetricHost::Never,
-        namespace: Namespace::new(&enrichment.namespace, enrichment.namespace_exclusions.clone()),
+        namespace: Namespace::new(&enrichment.namespace, exclusions),
         blocklist: blocklist(config),
         mapper: mapper(&enrichment.mapper_profiles),
         extra_tags: tags(config),

@@ -3,6 +3,8 @@
 
 use crate::child::Child;
 use crate::config::Config;
+use crate::control::Wish;
+use crate::flushes::Flushes;
 use crate::receipt::{Ending, Stop};
 use crate::signals::{Reach, Signals};
 use crate::stopping::{Action, Facts, Linger, Stopping, Times};
@@ -11,9 +13,10 @@ use lastdrop_engine::ring::LaneSeal;
 use lastdrop_engine::stop::{Drained, Patience, Running, Sealed};
 use lastdrop_transport::{receive, shipper};
 use mio::{Events, Poll, Token};
-use signal_hook::consts::{SIGCHLD, SIGUSR1};
+use signal_hook::consts::{SIGCHLD, SIGTSTP, SIGUSR1};
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 use tracing::{error, info};
 
@@ -33,8 +36,11 @@ pub(crate) struct Supervisor {
     child_ended: Option<u8>,
     /// Signals that ask for the stop, so far; sidecar only.
     stop_signals: u32,
-    /// Flushes asked for, so far.
-    flushes: u64,
+    /// Flushes on demand.
+    flushes: Flushes,
+    /// What the control socket asks for.
+    wishes: Receiver<Wish>,
+    wish: Sender<Wish>,
 }
 
 impl Supervisor {
@@ -47,6 +53,7 @@ impl Supervisor {
         let poll = Poll::new()?;
         let bell = Arc::new(mio::Waker::new(poll.registry(), BELL)?);
         signals.register(poll.registry(), SIGNALS)?;
+        let (wish, wishes) = mpsc::channel();
         Ok(Self {
             poll,
             events: Events::with_capacity(8),
@@ -55,13 +62,20 @@ impl Supervisor {
             child: None,
             child_ended: None,
             stop_signals: 0,
-            flushes: 0,
+            flushes: Flushes::default(),
+            wishes,
+            wish,
         })
     }
 
     /// What threads ring when they end.
     pub(crate) fn bell(&self) -> &Arc<mio::Waker> {
         &self.bell
+    }
+
+    /// Where the control socket puts its wishes; to be followed by the bell.
+    pub(crate) fn wishes(&self) -> Sender<Wish> {
+        self.wish.clone()
     }
 
     /// Looks after a wrapped process from now on.
@@ -82,15 +96,32 @@ impl Supervisor {
     /// Runs until it is time to stop: the wrapped process has ended, or a signal says so.
     pub(crate) fn run(&mut self, pipeline: Option<&mut Pipeline>) {
         let mut pipeline = pipeline;
-        let mut flushed = 0;
         while self.child_ended.is_none() && self.stop_signals == 0 {
-            self.wait(None);
-            if self.flushes > flushed
-                && let Some(pipeline) = pipeline.as_deref_mut()
-            {
-                flushed = self.flushes;
-                pipeline.command_receivers(receive::Command::Flush(flushed));
+            let now = Instant::now();
+            let own = pipeline.as_ref().and_then(|pipeline| pipeline.own.as_ref());
+            let dues = [self.flushes.due_in(now), own.map(|own| own.due_in(now))];
+            self.wait(dues.into_iter().flatten().min());
+            if let Some(pipeline) = pipeline.as_deref_mut() {
+                self.obey(pipeline);
+                pipeline.own.iter_mut().for_each(|own| own.tick(Instant::now()));
             }
+        }
+        // From here on nobody is listened to: who waits learns it, for the way of its answer ends.
+        (self.wish, self.wishes) = mpsc::channel();
+    }
+
+    /// Does what the control socket and the signals ask of the pipeline.
+    fn obey(&mut self, pipeline: &mut Pipeline) {
+        while let Ok(wish) = self.wishes.try_recv() {
+            match wish {
+                Wish::Flush(reply) => self.flushes.ask_and_tell(reply),
+                Wish::Report(request) => {
+                    pipeline.shipper.command(shipper::Command::Report(request));
+                }
+            }
+        }
+        if let Some(number) = self.flushes.next(Instant::now()) {
+            pipeline.command_receivers(receive::Command::Flush(number));
         }
     }
 
@@ -107,7 +138,10 @@ impl Supervisor {
         #[cfg(feature = "planted-faults")]
         crate::faults::stopping();
 
-        let Pipeline { running, mut receivers, workers, mut shipper, ledgers } = pipeline;
+        let Pipeline { running, mut receivers, workers, mut shipper, ledgers, own } = pipeline;
+        if let Some(mut own) = own {
+            own.stop(self.child_ended);
+        }
         let mut drain = Drain::Running(running);
         let mut panicked = Vec::new();
         let stage = loop {
@@ -163,8 +197,14 @@ impl Supervisor {
                 (Some(_), SIGCHLD) => {}
                 // A terminal has sent it to the whole group, the process included.
                 (Some(_), _) if signal.reach == Reach::Group => {}
-                (Some(child), number) => child.signal(number),
-                (None, SIGUSR1) => self.flushes += 1,
+                (Some(child), number) => {
+                    child.signal(number);
+                    // The process may be moved to another machine before it goes on.
+                    if number == SIGTSTP {
+                        self.flushes.ask();
+                    }
+                }
+                (None, SIGUSR1) => self.flushes.ask(),
                 (None, SIGCHLD) => {}
                 (None, _) => self.stop_signals += 1,
             }

@@ -11,21 +11,24 @@
 //! Every thread rings the bell of the main thread when it ends, however it ends.
 
 use crate::config::Config;
+use crate::identity::{self, Identity, Surroundings};
+use crate::own_metrics::{self, OwnMetrics};
 use crate::pin::Pins;
 use crate::{endpoints, settings};
+use lastdrop_engine::datagram::Transport;
 use lastdrop_engine::handover::bucket_ring;
 use lastdrop_engine::ledger::{
     MergeLedger, ReceiverCounts, ReceiverLedger, ShipperLedger, WorkerCounts, WorkerLedger,
 };
 use lastdrop_engine::limits::PACKET_RING_BYTES_DEFAULT;
-use lastdrop_engine::merge::Merge;
+use lastdrop_engine::merge::{Merge, MergeSettings};
 use lastdrop_engine::ring::{LaneSeal, packet_ring};
 use lastdrop_engine::stop::{LaneEpochs, Running};
 use lastdrop_engine::time::NS_PER_S;
 use lastdrop_engine::wake::{SleepFlag, Sleeper, Waker, sleeper};
 use lastdrop_engine::worker::{Turn, Worker};
 use lastdrop_transport::forward::backoff::Rng;
-use lastdrop_transport::listen::{Socket, StreamListener};
+use lastdrop_transport::listen::{self, Socket, StreamListener};
 use lastdrop_transport::receive::{self, Lane, Receiver, ReceiverSettings};
 use lastdrop_transport::shipper::{self, Shipped, Shipper};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -45,6 +48,8 @@ pub(crate) struct Pipeline {
     pub(crate) shipper: ShipperThread,
     /// The counters of all of them.
     pub(crate) ledgers: Ledgers,
+    /// Who this instance is, where the agent makes metrics of that.
+    pub(crate) own: Option<OwnMetrics>,
 }
 
 /// A receiver's thread.
@@ -62,6 +67,7 @@ pub(crate) struct ShipperThread {
 }
 
 /// The counters of all threads.
+#[derive(Clone)]
 pub(crate) struct Ledgers {
     pub(crate) receivers: Vec<ReceiverLedger>,
     pub(crate) workers: Vec<WorkerLedger>,
@@ -116,9 +122,11 @@ impl Ledgers {
         sum
     }
 
-    /// Datagrams received so far.
+    /// Datagrams received so far, without the agent's own.
     pub(crate) fn datagrams_received(&self) -> u64 {
-        self.receivers().received.iter().sum()
+        let received = self.receivers().received;
+        let clients = Transport::ALL.into_iter().filter(|transport| *transport != Transport::Own);
+        clients.filter_map(|transport| received.get(transport as usize)).sum()
     }
 }
 
@@ -130,7 +138,8 @@ fn random_seed() -> u64 {
 /// Commands that may wait for a thread: a flush every second and the seal.
 const COMMANDS_MAX: usize = 16;
 
-/// Starts all threads over the given sockets.
+/// Starts all threads over the given sockets. Receivers receive at once; the others begin when it is
+/// known who this instance is.
 ///
 /// # Errors
 ///
@@ -138,7 +147,8 @@ const COMMANDS_MAX: usize = 16;
 /// settings that can't be used. Threads that run already end on their own.
 pub(crate) fn start(
     config: &Config,
-    (sockets, stream): (Vec<Socket>, Option<StreamListener>),
+    surroundings: Surroundings,
+    (mut sockets, stream): (Vec<Socket>, Option<StreamListener>),
     bell: &Arc<mio::Waker>,
 ) -> io::Result<Pipeline> {
     let receivers = config.process.receivers;
@@ -146,6 +156,18 @@ pub(crate) fn start(
     let mut rng = Rng::from_seed(random_seed());
     let mut pins = Pins::new(config.process.pin, &mut rng);
     let enricher = Arc::new(settings::enricher(config));
+    let origin = surroundings.platform.origin();
+    let enhanced =
+        own_metrics::enhanced(&surroundings).filter(|_| config.enrichment.enhanced_metrics);
+    let identity = identity::find_out(config, surroundings, &mut rng);
+    let own = match enhanced {
+        Some(enhanced) => {
+            let (sender, socket) = listen::own()?;
+            sockets.push(socket);
+            Some(OwnMetrics::start(enhanced, sender, identity.clone()))
+        }
+        None => None,
+    };
 
     let (poll, ship_waker) = Shipper::poll()?;
     let mut starts: Vec<ReceiverStart> =
@@ -159,7 +181,6 @@ pub(crate) fn start(
         let (packets, consumer, committed) = packet_ring(index, PACKET_RING_BYTES_DEFAULT);
         let (out, ring) = bucket_ring();
         let settings = settings::worker(config, &enricher);
-        #[cfg_attr(not(feature = "planted-faults"), expect(unused_mut, reason = "to plant"))]
         let (mut worker, applied, ledger) = Worker::new(consumer, out, settings);
         #[cfg(feature = "planted-faults")]
         worker.plant(crate::faults::of_worker());
@@ -168,7 +189,11 @@ pub(crate) fn start(
         let (sleeper, flag) = sleeper();
         let thread = spawn(&format!("work-{index}"), pins.next(), bell, {
             let (room, ship) = (start.room_waker(), Arc::clone(&ship_waker));
-            move || work(worker, &sleeper, &room, &ship)
+            let identity = identity.clone();
+            move || {
+                worker.set_enricher(Arc::clone(&identity.wait().enricher));
+                work(worker, &sleeper, &room, &ship);
+            }
         })?;
         start.workers.0.push(thread.thread.clone());
         start.lanes.push(Lane { packets, worker: thread_waker(&flag, &thread) });
@@ -179,15 +204,18 @@ pub(crate) fn start(
         threads.push(thread);
     }
     let (shipper, merge_ledger, shipper_ledger) = {
-        let (merge, merge_ledger) = Merge::new(buckets, settings::merge(config, &enricher));
+        let (merge, merge_ledger) =
+            Merge::new(buckets, MergeSettings { origin, ..settings::merge(config, &enricher) });
         let outlets = endpoints::open(config, poll.registry(), &ship_waker, &mut rng)?;
         let settings = settings::shipper(config, Rng::from_seed(rng.bits()));
         let (commands, inbox) = rtrb::RingBuffer::new(COMMANDS_MAX);
-        let (shipper, shipper_ledger) =
+        let (mut shipper, shipper_ledger) =
             Shipper::new(poll, merge, inbox, outlets, room_wakers, settings);
         let thread = spawn("ship", None, bell, move || {
             #[cfg(feature = "planted-faults")]
             crate::faults::look("ship");
+            let Identity { enricher, series_tags, .. } = identity.wait();
+            shipper.set_tags(enricher.extra_tags().to_vec(), series_tags.clone());
             shipper.run()
         })?;
         (ShipperThread { thread, commands, waker: ship_waker }, merge_ledger, shipper_ledger)
@@ -226,6 +254,7 @@ pub(crate) fn start(
             merge: merge_ledger,
             shipper: shipper_ledger,
         },
+        own,
     })
 }
 

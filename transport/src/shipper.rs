@@ -22,7 +22,9 @@ use crate::forward::endpoint::{Endpoint, Fate, Undelivered};
 use crate::forward::spool::{Spool, SpoolCounters, SpoolLimits};
 use crate::limits::{SPOOL_STOP_SHARE, SPOOL_STOP_TIME_MAX};
 use crate::payload::PayloadSettings;
+use crate::report::{EndpointReport, Report, ReportRequest};
 use encoder::Encoder;
+use lastdrop_engine::context::Tag;
 use lastdrop_engine::ledger::{ShipperCounts, ShipperLedger};
 use lastdrop_engine::merge::Merge;
 use lastdrop_engine::stop::{Delivered, Drained, Flushed};
@@ -49,6 +51,8 @@ pub enum Command {
         /// When the whole stop has to be over.
         deadline: Instant,
     },
+    /// Say how far delivery has come.
+    Report(ReportRequest),
 }
 
 /// How payloads are made and kept.
@@ -85,6 +89,8 @@ pub struct Shipper {
     spool: Option<Spool>,
     /// Wake workers that wait for room in their bucket ring.
     workers: Vec<Waker>,
+    /// Asked for a report that can't be given yet.
+    asked: Vec<ReportRequest>,
     settings: ShipperSettings,
     counts: ShipperCounts,
     ledger: ShipperLedger,
@@ -129,6 +135,7 @@ impl Shipper {
             outlets: Outlets::new(poll, outlets),
             spool: None,
             workers,
+            asked: Vec::new(),
             settings,
             counts: ShipperCounts::default(),
             ledger: ledger.clone(),
@@ -136,25 +143,56 @@ impl Shipper {
         (shipper, ledger)
     }
 
+    /// Replaces the tags put on everything and on series; see [`Merge::set_tags`].
+    pub fn set_tags(&mut self, everywhere: Vec<Tag>, series_only: Vec<Tag>) {
+        self.merge.set_tags(everywhere, series_only);
+    }
+
     /// Ships until told to finish.
     pub fn run(mut self) -> Shipped {
         self.open_spool();
         loop {
-            match self.commands.pop() {
-                Ok(Command::Finish { drained, deadline }) => return self.finish(drained, deadline),
-                Err(_) if self.commands.is_abandoned() => return self.abandoned(),
-                Err(_) => {}
+            // Looked for before the commands are: what was given before the end is then there.
+            let abandoned = self.commands.is_abandoned();
+            while let Ok(command) = self.commands.pop() {
+                match command {
+                    Command::Finish { drained, deadline } => return self.finish(drained, deadline),
+                    Command::Report(request) => self.asked.push(request),
+                }
+            }
+            if abandoned {
+                return self.abandoned();
             }
             self.merge.take_in();
             for worker in &self.workers {
                 worker.wake();
             }
             self.flush_closed();
+            self.report();
             // What an earlier run left comes in slices, each as short as a turn.
             let more = self.claim();
-            self.outlets.turn(more.then(Instant::now));
+            let asked = self.asked.iter().map(|request| request.until).min();
+            self.outlets.turn(more.then(Instant::now).or(asked));
             self.release();
         }
+    }
+
+    /// Answers those who wait for a report, where there is no more to wait for.
+    fn report(&mut self) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let (flushed, now) = (self.merge.flushed(), Instant::now());
+        let delivered = self.outlets.endpoints().all(|endpoint| endpoint.is_idle());
+        let outlets = &mut self.outlets;
+        self.asked.retain(|request| {
+            let due = request.is_due(flushed, delivered, now);
+            if due {
+                let endpoints = outlets.endpoints().map(|endpoint| EndpointReport::new(endpoint));
+                request.answer(Report { flushed, delivered, endpoints: endpoints.collect() });
+            }
+            !due
+        });
     }
 
     /// The end of the stop: everything that was handed over leaves the merge, and what is queued is

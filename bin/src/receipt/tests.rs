@@ -87,7 +87,7 @@ fn check_fields(value: &serde_json::Value) {
 
 #[test]
 fn counters_of_a_kind_stand_together_and_zeros_are_left_out() {
-    let counts = ReceiverCounts { received: [3, 0, 5], ..ReceiverCounts::default() };
+    let counts = ReceiverCounts { received: [3, 0, 5, 0], ..ReceiverCounts::default() };
     let json = serde_json::to_value(Counters(counts.each())).unwrap();
     assert_eq!(json["received"], serde_json::json!({ "udp": 3, "unix_stream": 5 }));
     assert_eq!(json["sweeps"], 0);

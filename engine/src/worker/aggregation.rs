@@ -14,6 +14,7 @@ use crate::message::{self, Event, Kind, Message, Metric, ServiceCheck};
 use crate::ring::Mark;
 use crate::sampler::{Access, LateArrival, Lateness, Sampler};
 use crate::time::{Slot, Stamp};
+use std::sync::Arc;
 
 /// Contexts and buckets of one worker.
 #[derive(Debug)]
@@ -51,6 +52,10 @@ impl Aggregation {
             #[cfg(feature = "planted-faults")]
             fault: None,
         }
+    }
+
+    pub(super) fn set_enricher(&mut self, enricher: Arc<Enricher>) {
+        self.settings.enricher = enricher;
     }
 
     /// Applies a datagram.

@@ -102,6 +102,11 @@ impl Worker {
         (worker, observer, ledger)
     }
 
+    /// Replaces what is made of names and tags, where that is known only now; before the first turn.
+    pub fn set_enricher(&mut self, enricher: Arc<Enricher>) {
+        self.aggregation.set_enricher(enricher);
+    }
+
     /// Plants a fault that strikes once.
     #[cfg(feature = "planted-faults")]
     pub fn plant(&mut self, fault: Option<Fault>) {

@@ -71,7 +71,7 @@ impl Socket {
     pub fn refuse(&self) -> io::Result<()> {
         match self.transport {
             Transport::Udp => sys::refuse(self.as_fd()),
-            Transport::UnixDatagram | Transport::UnixStream => {
+            Transport::UnixDatagram | Transport::UnixStream | Transport::Own => {
                 SockRef::from(self).shutdown(Shutdown::Read)
             }
         }
@@ -83,7 +83,7 @@ impl Socket {
     pub fn queue_info(&self) -> Option<QueueInfo> {
         match self.transport {
             Transport::Udp => sys::queue_info(self.as_fd()).ok(),
-            Transport::UnixDatagram | Transport::UnixStream => None,
+            Transport::UnixDatagram | Transport::UnixStream | Transport::Own => None,
         }
     }
 

@@ -167,7 +167,12 @@ impl Receiver {
     pub fn run(mut self) -> Vec<LaneSeal> {
         loop {
             match self.commands.pop() {
-                Ok(Command::Flush(number)) => self.flush(number),
+                Ok(Command::Flush(number)) => {
+                    self.flush(number);
+                    self.publish();
+                    // One wake-up may stand for several commands.
+                    continue;
+                }
                 Ok(Command::Seal) => return self.seal(),
                 Err(_) if self.commands.is_abandoned() => return self.seal(),
                 Err(_) => {}
