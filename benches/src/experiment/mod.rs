@@ -83,8 +83,10 @@ impl Spread {
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |value: Option<Duration>| value.map_or(f64::NAN, |v| v.as_secs_f64() * 1e3);
-        let (median, p99, max) = (ms(self.median), ms(self.p99), ms(self.max));
+        let Self { median: Some(median), p99: Some(p99), max: Some(max) } = self else {
+            return f.write_str("not measured");
+        };
+        let [median, p99, max] = [median, p99, max].map(|value| value.as_secs_f64() * 1e3);
         write!(f, "median {median:.1} ms · p99 {p99:.1} ms · max {max:.1} ms")
     }
 }
