@@ -1,3 +1,5 @@
+//! Every platform by its environment: with all variables, and with each of them missing in turn.
+
 use super::*;
 
 type Variables<'a> = [(&'a str, &'a str)];

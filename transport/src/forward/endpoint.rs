@@ -22,7 +22,7 @@ use std::time::Instant;
 use super::backoff::{Backoff, BackoffSettings, Breaker, Rng};
 use super::host::without_user;
 use super::ledger::{DropReason, Imbalance, Ledger, Tally};
-use super::outcome::{Attempt, Cause, KeyUsed, Taken, Unanswered, Verdict, judge};
+use super::outcome::{Attempt, Cause, KeyUsed, NotSent, Taken, Unanswered, Verdict, judge};
 use super::retry::Backlog;
 use super::secret::Secret;
 use super::transaction::{Ticket, Transaction, TransactionId};
@@ -318,6 +318,10 @@ impl Endpoint {
                 self.last_failure = Some(cause);
                 let breaker = &mut self.breakers[transaction.payload.kind.index()];
                 breaker.note_failure(after, &mut self.backoff, now);
+                // That time ran out in the last attempt says less than why the ones before failed.
+                let cut_off = cause == Cause::NotSent(NotSent::Deadline);
+                let untried = transaction.cause == Cause::NeverTried;
+                let cause = if cut_off && !untried { transaction.cause } else { cause };
                 let evicted = self.backlog.push_retry(Transaction { cause, ..transaction });
                 self.note_evicted(evicted);
             }

@@ -376,6 +376,19 @@ fn what_is_left_at_the_end_comes_newest_first() {
 }
 
 #[test]
+fn an_attempt_that_the_deadline_cuts_off_does_not_hide_why_the_ones_before_failed() {
+    let mut world = World::of_one_payload();
+    world.stop();
+    for why in [NotSent::Tls, NotSent::Deadline] {
+        world.now = world.endpoint.next_wakeup().unwrap_or(world.now);
+        let dispatch = world.endpoint.poll_send(world.now).unwrap();
+        world.endpoint.handle_outcome(dispatch.id, Attempt::NotSent { why }, world.now);
+    }
+    let causes: Vec<_> = world.finish().left.keys().copied().collect();
+    assert_eq!(causes, [Cause::NotSent(NotSent::Tls)]);
+}
+
+#[test]
 fn nothing_is_sent_once_the_deadline_has_come() {
     let mut world = World::of_one_payload();
     world.stop();
