@@ -129,6 +129,23 @@ fn status_tells_what_was_received_and_the_socket_is_the_users_alone() {
     assert!(page.contains("samples 1"), "{page}");
 }
 
+/// For all answers of an agent that can't deliver: the key is in none.
+#[test]
+fn no_answer_shows_the_key() {
+    // Nobody listens on the discard port: the endpoint has a failure to tell of.
+    let url = "http://127.0.0.1:9";
+    let agent = Agent::start("secret", &[("DD_API_KEY", KEY), ("DD_DD_URL", url)]);
+    agent.send("page.views:3|c");
+    let flush = agent.ask(&["flush", "--json", "--timeout=1s"]);
+    assert_eq!(flush.status.code(), Some(1), "{flush:?}");
+    let (page, json) = (agent.ask(&["status"]), agent.ask(&["status", "--json"]));
+    for answer in [flush, page, json] {
+        let said = [answer.stdout, answer.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert!(said[0].contains("127.0.0.1:9"), "{said:?}");
+        assert!(said.iter().all(|text| !text.contains(KEY)), "{said:?}");
+    }
+}
+
 #[test]
 fn where_no_agent_is_the_places_looked_at_are_named() {
     let output = lastdrop(&["status", "--control-socket=/nowhere/a.sock"]).output().unwrap();
