@@ -111,8 +111,11 @@ impl Worker {
         }
         self.unpublished += applied;
         self.publish();
+        // A worker without a receiver ends of its own accord, with no record whose epoch could wait:
+        // what it handed over last may still be on this side of the bucket ring.
+        let is_handed_over = self.aggregation.out().waiting() == 0 && self.unpublished == 0;
         match (applied, self.aggregation.has_ended()) {
-            (_, true) if self.unpublished == 0 => Turn::Ended,
+            (_, true) if is_handed_over => Turn::Ended,
             (0, _) => Turn::Idle,
             _ => Turn::Applied,
         }
