@@ -1,5 +1,7 @@
 //! Arguments as plain data, and their help.
 
+mod bench;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use lastdrop_lab::load::{Length, LoadOptions, Mix};
 use lastdrop_lab::sink::{OnFull, Target};
 use lastdrop_lab::task::TaskOptions;
 use lastdrop_lab::units;
+
+pub(crate) use bench::{BenchArgs, Experiment};
 
 /// The workbench of lastdrop: demo, embedded intake, load generator.
 #[derive(Debug, Parser)]
@@ -25,6 +29,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Bench(BenchArgs),
     Demo(DemoArgs),
     Intake(IntakeArgs),
     Load(LoadArgs),
@@ -86,6 +91,7 @@ impl DemoArgs {
             stream: self.stream,
             over: self.over,
             burst: self.burst,
+            ..DemoOptions::default()
         }
     }
 }
@@ -322,7 +328,7 @@ mod tests {
                 examples += 1;
             }
         }
-        assert_eq!(examples, 12);
+        assert_eq!(examples, 18);
     }
 
     #[test]

@@ -9,12 +9,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lastdrop_lab::demo::{self, Screen};
+use lastdrop_lab::experiment::{burst, job, seal, sigterm};
 use lastdrop_lab::intake::{Intake, IntakeOptions};
 use lastdrop_lab::{load, task, vectors};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use cli::{Cli, Command, DemoArgs, IntakeArgs, VectorKind};
+use cli::{BenchArgs, Cli, Command, DemoArgs, Experiment, IntakeArgs, VectorKind};
 
 /// What was checked does not hold.
 const FAILED: u8 = 1;
@@ -24,6 +25,7 @@ const UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Bench(args) => run_bench(args),
         Command::Demo(args) => run_demo(&args),
         Command::Intake(args) => run_intake(args),
         Command::Load(args) => load::run(&args.into())
@@ -51,6 +53,31 @@ fn run_demo(args: &DemoArgs) -> Done {
         print(&outcome.to_string())?;
     }
     let failed = !outcome.complaints().is_empty();
+    Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+fn run_bench(BenchArgs { json, experiment }: BenchArgs) -> Done {
+    let screen = &mut Screen::stderr();
+    let finding = match experiment {
+        Experiment::Job(args) => job::run(&args.into(), screen)?,
+        Experiment::Burst(args) => burst::run(&args.into(), screen)?,
+        Experiment::Sigterm(args) => sigterm::run(&args.into(), screen)?,
+        Experiment::Seal(args) => {
+            if args.needs_a_network_alone()
+                && let Some(status) = seal::alone_in_a_network()?
+            {
+                let status = status.code().and_then(|code| u8::try_from(code).ok());
+                return Ok(ExitCode::from(status.unwrap_or(UNUSABLE)));
+            }
+            seal::run(&args.into(), screen)?
+        }
+    };
+    if json {
+        print_json(&finding.to_json())?;
+    } else {
+        print(&finding.to_string())?;
+    }
+    let failed = !finding.complaints.is_empty();
     Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 

@@ -70,6 +70,21 @@ fn what_cannot_run_exits_with_2_and_says_why() {
     }
 }
 
+/// With the real agent; that the intake forgets a single one must show.
+#[test]
+fn the_demo_accounts_for_every_increment() {
+    let rows = [
+        ("demo --over 1s", 0, "sent 10500 · accepted 10500 · lost 0"),
+        ("demo --over 1s --tls", 0, "sent 10500 · accepted 10500 · lost 0"),
+        ("demo --over 1s --fault lose-one", 1, "sent 10500 · accepted 10499 · lost 1"),
+    ];
+    for (arguments, code, first_line) in rows {
+        let (output, stdout, stderr) = output(arguments);
+        assert_eq!(stdout.lines().next(), Some(first_line), "{arguments}: {stdout}{stderr}");
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {stdout}{stderr}");
+    }
+}
+
 #[test]
 fn a_demo_that_fails_exits_with_1() {
     let (output, stdout, _) = output("demo --agent false --json");

@@ -1,15 +1,24 @@
 //! The two ways to run: beside an application, or around a process.
 
-use crate::child::Child;
+use crate::child::{Child, Conditions};
+use crate::config::sources::Environment;
+use crate::config::types::InstanceTag;
 use crate::config::{self, Config};
+use crate::control::{Desk, Server};
+use crate::identity::Surroundings;
+use crate::platform::Platform;
 use crate::receipt::{Context, Receipt};
 use crate::signals::Signals;
+use crate::status::Facts;
 use crate::supervise::Supervisor;
 use crate::wiring::{self, Pipeline};
-use crate::{cli, log, settings};
-use lastdrop_transport::listen::{self, Listeners, Ports};
+use crate::{cli, log, settings, tracers};
+use lastdrop_engine::datagram::Transport;
+use lastdrop_transport::listen::{self, Address, AddressReport, Listeners, Ports, RaisedLimit};
 use std::ffi::OsString;
 use std::io;
+use std::sync::Arc;
+use std::time::Instant;
 use tracing::{error, info, warn};
 
 /// Exit status of wrong usage, of a bad configuration, and of a port that is taken.
@@ -27,7 +36,9 @@ pub(crate) fn run(run: cli::Run) -> u8 {
         Ok((mut supervisor, mut agent)) => {
             supervisor.run(Some(&mut agent.pipeline));
             let lossless = agent.stop(&mut supervisor, &config, "run");
-            if config.process.strict && !lossless { EXIT_LOST } else { 0 }
+            // Whoever cuts the stop short is told what that has cost, asked or not.
+            let told = config.process.strict || supervisor.was_cut_short();
+            if told && !lossless { EXIT_LOST } else { 0 }
         }
         Err(why) => {
             error!("{why}");
@@ -48,6 +59,9 @@ pub(crate) fn init(init: cli::Init) -> u8 {
         }
     };
     let config = load(init.flags);
+    if let Some(hint) = tracers::hint(&Environment::of_process()) {
+        warn!("{hint}");
+    }
     let mut supervisor = match Supervisor::new(signals) {
         Ok(supervisor) => supervisor,
         Err(why) => {
@@ -72,7 +86,8 @@ fn wrap(
     mut agent: Option<Agent>,
     config: Option<&Config>,
 ) -> u8 {
-    let status = match Child::spawn(command) {
+    let conditions = agent.as_ref().map(Agent::conditions_of_child).unwrap_or_default();
+    let status = match Child::spawn(command, &conditions) {
         Ok(child) => {
             supervisor.adopt(child);
             supervisor.run(agent.as_mut().map(|agent| &mut agent.pipeline));
@@ -91,13 +106,24 @@ fn wrap(
 /// The running agent.
 struct Agent {
     pipeline: Pipeline,
-    ports: Ports,
+    ports: Arc<Ports>,
+    /// What clients send to.
+    addresses: Vec<AddressReport>,
+    /// Set if the soft limit of open files was raised.
+    raised_limit: Option<RaisedLimit>,
+    /// Removes the control socket when it goes.
+    _control: Option<Server>,
     /// What the kernel refused, and sockets of others on our ports.
     notes: Vec<String>,
 }
 
 impl Agent {
-    fn start(config: &Config, listeners: Listeners, supervisor: &Supervisor) -> io::Result<Self> {
+    fn start(
+        config: &Config,
+        mode: &'static str,
+        listeners: Listeners,
+        supervisor: &Supervisor,
+    ) -> io::Result<Self> {
         let Listeners { sockets, stream, ports, report } = listeners;
         for address in &report.addresses {
             info!("listening: {:?}", address.address);
@@ -107,8 +133,35 @@ impl Agent {
         for note in &notes {
             info!("{note}");
         }
-        let pipeline = wiring::start(config, (sockets, stream), supervisor.bell())?;
-        Ok(Self { pipeline, ports, notes })
+        let surroundings = Surroundings::of_process(mode);
+        let platform = surroundings.platform;
+        warn_of_overwriting(config, platform);
+        let pipeline = wiring::start(config, surroundings, (sockets, stream), supervisor.bell())?;
+        let ports = Arc::new(ports);
+        let (addresses, raised_limit) = (report.addresses.clone(), report.raised_limit);
+        let facts = Facts {
+            mode,
+            platform: platform.name(),
+            listen: report,
+            ports: Arc::clone(&ports),
+            ledgers: pipeline.ledgers.clone(),
+            lanes: pipeline.running.lanes().to_vec(),
+            started: Instant::now(),
+        };
+        let desk = Desk::new(facts, supervisor.wishes(), Arc::clone(supervisor.bell()));
+        let control = Server::start(config, desk);
+        Ok(Self { pipeline, ports, addresses, raised_limit, _control: control, notes })
+    }
+
+    /// What a wrapped process is to find: its own limit of open files, and where metrics go if that
+    /// is not the usual port.
+    fn conditions_of_child(&self) -> Conditions {
+        let url = clients_url(&self.addresses)
+            .filter(|_| std::env::var_os(CLIENTS_URL).is_none_or(|url| url.is_empty()));
+        Conditions {
+            files_max: self.raised_limit.map(|limit| limit.before),
+            variables: url.into_iter().map(|url| (CLIENTS_URL, url)).collect(),
+        }
     }
 
     /// Stops the agent and writes the receipt; says whether everything received was delivered.
@@ -126,6 +179,40 @@ impl Agent {
             warn!("the receipt can't be written: {why}");
         }
         receipt.is_lossless()
+    }
+}
+
+/// Tells clients where to send.
+const CLIENTS_URL: &str = "DD_DOGSTATSD_URL";
+
+/// The URL for clients where there is no UDP: the port they would find by themselves.
+fn clients_url(addresses: &[AddressReport]) -> Option<OsString> {
+    if addresses.iter().any(|report| report.transport == Transport::Udp) {
+        return None;
+    }
+    let url = |scheme: &str, transport| {
+        addresses.iter().find_map(|report| match &report.address {
+            Address::Unix(path) if report.transport == transport => {
+                let mut url = OsString::from(scheme);
+                url.push(path);
+                Some(url)
+            }
+            _ => None,
+        })
+    };
+    url("unix://", Transport::UnixDatagram).or_else(|| url("unixstream://", Transport::UnixStream))
+}
+
+/// Says once what is lost as soon as two instances run with nothing to tell their series apart.
+fn warn_of_overwriting(config: &Config, platform: Platform) {
+    let tells_apart = config.enrichment.instance_tag != InstanceTag::Off;
+    if platform != Platform::Local && !tells_apart && config.enrichment.hostname == "none" {
+        warn!(
+            "on {} nothing tells two instances apart: their counts and gauges overwrite each other \
+             at the intake, distributions don't; set LASTDROP_INSTANCE_TAG to random or platform, \
+             at the price of more series",
+            platform.name()
+        );
     }
 }
 
@@ -153,7 +240,7 @@ fn start_sidecar(config: &Config) -> Result<(Supervisor, Agent), String> {
     let text = |why: io::Error| why.to_string();
     let supervisor = Signals::of_sidecar().and_then(Supervisor::new).map_err(text)?;
     let listeners = listen::bind(&settings::listen(config)?).map_err(|why| why.to_string())?;
-    let agent = Agent::start(config, listeners, &supervisor).map_err(text)?;
+    let agent = Agent::start(config, "run", listeners, &supervisor).map_err(text)?;
     Ok((supervisor, agent))
 }
 
@@ -170,7 +257,7 @@ fn start_wrapped(config: &Config, supervisor: &Supervisor) -> Option<Agent> {
     for why in errors {
         error!("{why}; nothing is collected there");
     }
-    match Agent::start(config, listeners, supervisor) {
+    match Agent::start(config, "init", listeners, supervisor) {
         Ok(agent) => Some(agent),
         Err(why) => {
             error!("{why}; the command runs without the agent");

@@ -2,10 +2,12 @@
 //! orphans.
 
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, kill_process, set_child_subreaper, waitpid,
+    Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getrlimit, kill_process,
+    set_child_subreaper, setrlimit, waitpid,
 };
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 /// Exit status where the command is not there.
@@ -15,11 +17,23 @@ const EXIT_NOT_EXECUTABLE: u8 = 126;
 /// Exit status of a command that a signal has ended, less the signal's number.
 const EXIT_SIGNAL: i32 = 128;
 
+/// Numbers of the real-time signals that the C library leaves to programs.
+const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
+
 /// The wrapped process.
 #[derive(Debug)]
 pub(crate) struct Child {
     pid: Pid,
     ended: Option<u8>,
+}
+
+/// How the process is to be started, beside the command.
+#[derive(Debug, Default)]
+pub(crate) struct Conditions {
+    /// Soft limit of open files that was raised for our sockets: the process gets the one before.
+    pub(crate) files_max: Option<u64>,
+    /// Variables that it finds beside ours.
+    pub(crate) variables: Vec<(&'static str, OsString)>,
 }
 
 /// Why the process could not be started.
@@ -36,14 +50,21 @@ impl Child {
     /// # Errors
     ///
     /// What the kernel reports, for an exit status as shells give it.
-    pub(crate) fn spawn(command: &[OsString]) -> Result<Self, SpawnError> {
+    pub(crate) fn spawn(command: &[OsString], conditions: &Conditions) -> Result<Self, SpawnError> {
         let failed =
             |error| SpawnError { command: command.first().cloned().unwrap_or_default(), error };
         let (program, arguments) =
             command.split_first().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
         // Refused by some sandboxes; then orphans go where they would without us.
         let _ = set_child_subreaper(Some(rustix::process::getpid()));
-        let child = Command::new(program).args(arguments).spawn().map_err(failed)?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .envs(conditions.variables.iter().map(|(name, value)| (name, value)));
+        if let Some(files_max) = conditions.files_max {
+            limit_files(&mut command, files_max);
+        }
+        let child = command.spawn().map_err(failed)?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))?;
         Ok(Self { pid, ended: None })
@@ -52,7 +73,7 @@ impl Child {
     /// Sends a signal on. One that comes when the process has just ended goes nowhere.
     pub(crate) fn signal(&self, number: i32) {
         if self.ended.is_none()
-            && let Some(signal) = Signal::from_named_raw(number)
+            && let Some(signal) = Signal::from_named_raw(number).or_else(|| real_time(number))
         {
             let _ = kill_process(self.pid, signal);
         }
@@ -68,6 +89,27 @@ impl Child {
         }
         self.ended
     }
+}
+
+/// A real-time signal, which has a number and no name.
+#[expect(unsafe_code, reason = "rustix has no name for it")]
+fn real_time(number: i32) -> Option<Signal> {
+    REAL_TIME.contains(&number).then(|| {
+        // SAFETY: the number is not 0, and not one that the C library keeps for itself.
+        unsafe { Signal::from_raw_unchecked(number) }
+    })
+}
+
+/// Lets the process start with this soft limit of open files.
+#[expect(unsafe_code, reason = "nothing else runs between fork and exec")]
+fn limit_files(command: &mut Command, files_max: u64) {
+    let undo = move || {
+        let limit = getrlimit(Resource::Nofile);
+        Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(files_max), ..limit })?)
+    };
+    // SAFETY: between fork and exec only calls that are async-signal-safe are allowed: the closure
+    // makes two system calls and neither allocates nor locks.
+    unsafe { command.pre_exec(undo) };
 }
 
 impl SpawnError {

@@ -6,8 +6,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::parse::ParseArgs;
+use crate::replay::ReplayArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +26,8 @@ Examples:
   lastdrop run --dogstatsd-socket /var/run/lastdrop/dsd.socket --stop-timeout 25s
 
 SIGTERM or SIGINT stops it and delivers what was received. Exit status: 0 done; 2 usage or
-configuration; 3 something was lost and --strict was given.";
+configuration; 3 something was lost and --strict was given, or was left when a second signal ended
+the stop.";
 
 const INIT_EXAMPLES: &str = "\
 Examples:
@@ -40,6 +45,39 @@ Examples:
   lastdrop config --config ./datadog.yaml --dogstatsd-port 0
 
 Secrets are masked. Exit status: 0; 2 if a value is bad.";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  lastdrop status
+  lastdrop status --json | jq .rates
+  lastdrop status --control-socket /run/lastdrop-8126.sock
+
+Exit status: 0; 1 if no agent answers; 2 on wrong usage.";
+
+const FLUSH_EXAMPLES: &str = "\
+Examples:
+  lastdrop flush
+  lastdrop flush --timeout 2s --json
+
+Everything received before is aggregated, encoded and delivered; the agent goes on. Exit status:
+0 all of it was accepted; 1 something was not, or no agent answers; 2 on wrong usage.";
+
+const PARSE_EXAMPLES: &str = "\
+Examples:
+  echo 'page.views:1|c|#env:prod' | lastdrop parse
+  lastdrop parse --enriched --escapes datagrams.txt
+  lastdrop parse --vectors vectors/parse.jsonl
+
+A bad message is an answer, not a failure. Exit status: 0; 2 if a file can't be read or a setting
+is bad.";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  lastdrop replay vectors/aggregate.jsonl
+  echo '{\"t\":1003,\"line\":\"page.views:1|c\"}' | lastdrop replay --flush-at 1010
+
+A bad line is answered with an error, and the run goes on. Exit status: 0; 2 if a file can't be
+read.";
 
 /// What was typed.
 #[derive(Debug, Parser)]
@@ -65,9 +103,21 @@ pub(crate) enum Command {
     /// Run a command and deliver its metrics when it ends
     #[command(after_help = INIT_EXAMPLES)]
     Init(Init),
+    /// Show what a running agent sees
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(Status),
+    /// Deliver what a running agent has received so far, without stopping it
+    #[command(after_help = FLUSH_EXAMPLES)]
+    Flush(Flush),
     /// Show every setting and where it comes from
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(Show),
+    /// Show what the agent reads in datagrams, as JSON
+    #[command(after_help = PARSE_EXAMPLES)]
+    Parse(Parse),
+    /// Show the series and sketches that recorded samples become, as JSON
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
 }
 
 /// `lastdrop run`.
@@ -89,6 +139,57 @@ pub(crate) struct Init {
     pub(crate) flags: Flags,
 }
 
+/// `lastdrop status`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Which agent.
+    #[command(flatten)]
+    pub(crate) agent: Running,
+}
+
+/// `lastdrop flush`.
+#[derive(Debug, Args)]
+pub(crate) struct Flush {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Longest time to wait for the delivery
+    #[arg(long, value_name = "TIME", default_value = "8s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// Which agent.
+    #[command(flatten)]
+    pub(crate) agent: Running,
+}
+
+/// The settings by which a running agent is found.
+#[derive(Debug, Args)]
+pub(crate) struct Running {
+    /// Settings file, or its folder [default: /etc/datadog-agent/datadog.yaml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// UDP port of the agent [default: 8125]
+    #[arg(long, value_name = "PORT")]
+    dogstatsd_port: Option<String>,
+    /// Its control socket [default: auto]
+    #[arg(long, value_name = "PATH")]
+    control_socket: Option<String>,
+}
+
+impl Running {
+    /// The same as settings.
+    pub(crate) fn into_flags(self) -> Flags {
+        let Self { config, dogstatsd_port, control_socket } = self;
+        Flags { config, dogstatsd_port, control_socket, ..Flags::default() }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::config::duration(text).ok_or_else(|| "seconds, or with a unit: 500ms, 8s".to_owned())
+}
+
 /// `lastdrop config`.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
@@ -98,6 +199,17 @@ pub(crate) struct Show {
     /// Print the table of all keys as it stands in docs/configuration.md
     #[arg(long, hide = true)]
     pub(crate) markdown: bool,
+    /// The settings given as flags; last, because their heading holds for all that follows.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
+/// `lastdrop parse`.
+#[derive(Debug, Args)]
+pub(crate) struct Parse {
+    /// What to read, and how to show it.
+    #[command(flatten)]
+    pub(crate) args: ParseArgs,
     /// The settings given as flags; last, because their heading holds for all that follows.
     #[command(flatten)]
     pub(crate) flags: Flags,
@@ -152,6 +264,9 @@ pub(crate) struct Flags {
     /// Where the receipt goes: a file, stderr or off [default: stderr]
     #[arg(long, value_name = "FILE")]
     receipt: Option<String>,
+    /// Unix socket for status and flush: auto, off or a path [default: auto]
+    #[arg(long, value_name = "PATH")]
+    control_socket: Option<String>,
     /// Exit with 3 if anything was lost [default: false]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_name = "BOOL")]
@@ -176,6 +291,7 @@ impl Flags {
             "--workers" => &self.workers,
             "--pin" => &self.pin,
             "--receipt" => &self.receipt,
+            "--control-socket" => &self.control_socket,
             "--strict" => &self.strict,
             _ => &None,
         }

@@ -2,19 +2,25 @@
 
 use crate::config::Config;
 use crate::config::secret::Url;
-use crate::config::types::TlsVersion;
+use crate::config::sources::Source;
+use crate::config::types::{Compressor, TlsVersion, UseV3};
 use lastdrop_transport::forward::backoff::{BackoffSettings, Recovery, Rng};
 use lastdrop_transport::forward::endpoint::{Endpoint, EndpointId, EndpointLimits};
-use lastdrop_transport::forward::host::{Destinations, FinalDot, intake_url, merge, site_base_url};
-use lastdrop_transport::forward::transaction::AGENT_VERSION;
+use lastdrop_transport::forward::host::{
+    Destinations, FinalDot, intake_url, is_datadogs, merge, site_base_url,
+};
+use lastdrop_transport::forward::secret::Secret;
+use lastdrop_transport::forward::transaction::{AGENT_VERSION, ArbitraryTags};
 use lastdrop_transport::net::{
     self, NoProxy, NoProxyMatching, Pool, PoolSettings, ProxySettings, ProxyUrl, Roots, Scheme,
     Target, Timeouts, TlsSettings, Trust, Verification,
 };
-use lastdrop_transport::shipper::Outlet;
+use lastdrop_transport::payload::SeriesFormat;
+use lastdrop_transport::shipper::{Outlet, OutletSettings};
 use mio::{Registry, Token};
 use rustls::ClientConfig;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tracing::warn;
 
@@ -54,7 +60,8 @@ pub(crate) fn open(
         Destinations::NoKey { base_url } => {
             let id = EndpointId::new(&base_url, 0);
             let endpoint = Endpoint::new(id, None, limits, Rng::from_seed(rng.bits()));
-            return Ok(vec![Outlet { endpoint, pool: None }]);
+            let settings = outlet_settings(config, &base_url, None);
+            return Ok(vec![Outlet::new(endpoint, None, settings)]);
         }
         Destinations::Endpoints(endpoints) => endpoints,
     };
@@ -63,11 +70,63 @@ pub(crate) fn open(
             let token = Token(outlets.len() * limits.in_flight_max);
             let pool = common.pool(&settings.base_url, limits.in_flight_max, token)?;
             let id = EndpointId::new(&settings.base_url, slot);
+            let of_outlet = outlet_settings(config, &settings.base_url, key_file(config, &key));
             let endpoint = Endpoint::new(id, Some(key), limits, Rng::from_seed(rng.bits()));
-            outlets.push(Outlet { endpoint, pool: Some(pool) });
+            outlets.push(Outlet::new(endpoint, Some(pool), of_outlet));
         }
     }
+    #[cfg(feature = "planted-faults")]
+    if crate::faults::is("forget-endpoint") {
+        outlets.pop();
+    }
     Ok(outlets)
+}
+
+fn outlet_settings(config: &Config, base_url: &str, key_file: Option<PathBuf>) -> OutletSettings {
+    OutletSettings {
+        series: series_format(config, base_url),
+        key_file,
+        arbitrary_tags: if config.intake.allow_arbitrary_tags {
+            ArbitraryTags::Wanted
+        } else {
+            ArbitraryTags::NotWanted
+        },
+        log_every: config.forwarder.logging_frequency,
+    }
+}
+
+/// The file that a key came from, if it was one.
+fn key_file(config: &Config, key: &Secret) -> Option<PathBuf> {
+    let main = config.intake.api_key.as_ref()?;
+    let api_key = config.settings.iter().find(|setting| setting.key.name == "api_key")?;
+    match &api_key.source {
+        Source::SecretFile(path) if main.expose() == key.expose() => Some(path.clone()),
+        _ => None,
+    }
+}
+
+/// The format in which a base URL gets series. The choice for single URLs goes before that for all.
+fn series_format(config: &Config, base_url: &str) -> SeriesFormat {
+    let serializer = &config.serializer;
+    let same = |url: &Url| url.expose().trim_end_matches('/') == base_url;
+    let chosen = serializer.v3_endpoints.iter().find(|endpoint| same(&endpoint.url));
+    let use_v3 = match chosen {
+        Some(endpoint) => endpoint.use_v3,
+        None if serializer.v3_urls.iter().any(same) => UseV3::Always,
+        None => serializer.use_v3_series,
+    };
+    let v3 = match use_v3 {
+        UseV3::Never => false,
+        UseV3::DatadogOnly => is_datadogs(base_url),
+        UseV3::Always => true,
+    };
+    if !serializer.use_v2_series {
+        SeriesFormat::V1
+    } else if v3 && serializer.compressor != Compressor::Zlib {
+        SeriesFormat::V3
+    } else {
+        SeriesFormat::V2
+    }
 }
 
 fn destinations(config: &Config) -> Destinations {
@@ -105,6 +164,8 @@ impl Common<'_> {
             timeouts: Timeouts {
                 request: self.config.forwarder.timeout,
                 tls_handshake: network.tls_handshake_timeout,
+                connection_age: Some(self.config.forwarder.connection_reset_interval)
+                    .filter(|age| !age.is_zero()),
                 ..Timeouts::default()
             },
             connections_max,

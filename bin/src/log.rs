@@ -45,8 +45,8 @@ static DROPPED: Mutex<u64> = Mutex::new(0);
 pub(crate) fn start(level: LogLevel) {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(filter(level))
-        .with_ansi(isatty(stderr()))
-        .event_format(Line)
+        .with_ansi(false)
+        .event_format(Line { colours: isatty(stderr()) })
         .with_writer(|| Lines)
         .finish();
     // An error says that there is a log already.
@@ -70,7 +70,10 @@ fn filter(level: LogLevel) -> LevelFilter {
 }
 
 /// One event as one line: `lastdrop: warning: what happened, key=value`.
-struct Line;
+struct Line {
+    /// On a terminal. The library's own colours are a feature that is left out.
+    colours: bool,
+}
 
 impl<S, N> FormatEvent<S, N> for Line
 where
@@ -86,7 +89,7 @@ where
         let mut fields = String::new();
         context.field_format().format_fields(Writer::new(&mut fields), event)?;
         let (word, colour) = name(*event.metadata().level());
-        let line = if writer.has_ansi_escapes() {
+        let line = if self.colours {
             line(&format!("lastdrop: \x1b[{colour}m{word}\x1b[0m: "), &fields)
         } else {
             line(&format!("lastdrop: {word}: "), &fields)

@@ -4,20 +4,36 @@ mod agent;
 mod child;
 mod cli;
 mod config;
+mod control;
 mod endpoints;
+#[cfg(feature = "planted-faults")]
+mod faults;
+mod flushes;
+mod identity;
+mod input;
+mod json;
 mod log;
+mod own_metrics;
+mod parse;
 mod pin;
+mod platform;
 mod receipt;
+mod replay;
 mod settings;
 mod signals;
+mod status;
+mod stopping;
 mod supervise;
+mod tracers;
+mod vectors;
 mod wiring;
 
-use crate::cli::{Cli, Command, Show};
+use crate::cli::{Cli, Command, Parse, Show};
 use crate::config::{ConfigError, print, types};
+use crate::vectors::MessageSettings;
 use clap::Parser as _;
 use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 use tracing::{error, warn};
 
@@ -25,10 +41,16 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(run) => ExitCode::from(agent::run(run)),
         Command::Init(init) => ExitCode::from(agent::init(init)),
+        Command::Status(status) => ExitCode::from(control::client::status(status)),
+        Command::Flush(flush) => ExitCode::from(control::client::flush(flush)),
         Command::Config(show) => match shown(show) {
             Ok(page) => put_out(&page),
             Err(error) => fail(&error),
         },
+        Command::Parse(parse) => parsed(parse),
+        Command::Replay(replay) => {
+            put_out_with(|output| replay::run(&replay, &mut io::stdin().lock(), output))
+        }
     }
 }
 
@@ -48,8 +70,26 @@ fn shown(show: Show) -> Result<String, ConfigError> {
     Ok(print::for_people(&config))
 }
 
+/// Runs `lastdrop parse`. Vectors bring their own settings.
+fn parsed(parse: Parse) -> ExitCode {
+    let settings = if parse.args.vectors {
+        MessageSettings::default()
+    } else {
+        match config::load(parse.flags) {
+            Ok(config) => settings::messages(&config),
+            Err(error) => return fail(&error),
+        }
+    };
+    put_out_with(|output| parse::run(&parse.args, settings, &mut io::stdin().lock(), output))
+}
+
 fn put_out(page: &str) -> ExitCode {
-    match io::stdout().write_all(page.as_bytes()) {
+    put_out_with(|output| output.write_all(page.as_bytes()))
+}
+
+/// Writes on standard output, line by line, so that whoever talks to us gets answers.
+fn put_out_with(write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> ExitCode {
+    match write(&mut io::stdout().lock()) {
         // A reader that has seen enough (`| head`) is no failure.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&error),
         _ => ExitCode::SUCCESS,

@@ -6,11 +6,12 @@ use crate::config::types;
 use crate::wiring::Ledgers;
 use lastdrop_engine::ledger::{
     Balance, ReceiverCounts, WorkerCounts, buckets_balance, datagrams_balance, encoded_balance,
-    lines_balance, samples_balance,
+    lines_balance, passed_balance, samples_balance,
 };
 use lastdrop_engine::stop::Lane;
 use lastdrop_transport::forward::endpoint::Endpoint;
 use lastdrop_transport::forward::ledger::{Ledger, Tally};
+use lastdrop_transport::forward::spool::SpoolCounters;
 use lastdrop_transport::shipper::Shipped;
 use rustix::stdio::stderr;
 use rustix::termios::isatty;
@@ -30,6 +31,8 @@ pub(crate) struct Stop {
     pub(crate) ledgers: Ledgers,
     /// How far it came.
     pub(crate) ending: Ending,
+    /// Names of the threads that have panicked.
+    pub(crate) panicked: Vec<String>,
     /// How long it took.
     pub(crate) took: Duration,
 }
@@ -71,12 +74,14 @@ struct Report<'a> {
     balanced: bool,
     lossless: bool,
     stop: StopReport,
+    panicked: Vec<String>,
     lanes: Vec<LaneReport>,
     receivers: Counters,
     workers: Counters,
     merge: Counters,
     shipper: Counters,
     endpoints: Vec<EndpointReport>,
+    spool: Option<SpoolReport>,
     balances: Vec<BalanceReport>,
     notes: &'a [String],
     log_lines_dropped: u64,
@@ -126,7 +131,20 @@ struct EndpointReport {
 }
 
 #[derive(Debug, Serialize)]
-struct TallyReport {
+struct SpoolReport {
+    stored: TallyReport,
+    not_stored: BTreeMap<String, TallyReport>,
+    read: TallyReport,
+    outdated: TallyReport,
+    crowded_out: TallyReport,
+    damaged_files: u64,
+    files_without_endpoint: u64,
+    failed_files: u64,
+    foreign_files: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct TallyReport {
     payloads: u64,
     items: u64,
     points: u64,
@@ -135,14 +153,17 @@ struct TallyReport {
 impl<'a> Receipt<'a> {
     /// Draws up the receipt.
     pub(crate) fn new(stop: &Stop, context: &Context<'a>) -> Self {
-        let Stop { ledgers, ending, took } = stop;
-        let (receivers, workers) = (ledgers.receivers(), ledgers.workers());
+        let Stop { ledgers, ending, panicked, took } = stop;
+        #[cfg_attr(not(feature = "planted-faults"), expect(unused_mut, reason = "faults write"))]
+        let (mut receivers, mut workers) = (ledgers.receivers(), ledgers.workers());
+        #[cfg(feature = "planted-faults")]
+        crate::faults::lie(&mut receivers, &mut workers);
         let (merge, shipper) = (ledgers.merge.read(), ledgers.shipper.read());
-        let (stage, delivered, endpoints) = match ending {
-            Ending::Shipped(Shipped { delivered, endpoints, .. }) => {
-                ("delivered", delivered.as_ref(), &endpoints[..])
+        let (stage, delivered, endpoints, spool) = match ending {
+            Ending::Shipped(Shipped { delivered, endpoints, spool }) => {
+                ("delivered", delivered.as_ref(), &endpoints[..], spool.as_ref())
             }
-            Ending::CutShort { stage } => (*stage, None, &[][..]),
+            Ending::CutShort { stage } => (*stage, None, &[][..], None),
         };
         let lanes = delivered.map_or(&[][..], |delivered| delivered.lanes());
         let balances = [
@@ -150,15 +171,18 @@ impl<'a> Receipt<'a> {
             lines_balance(&workers),
             samples_balance(&workers),
             buckets_balance(&workers, &merge),
+            passed_balance(&workers, &merge),
             encoded_balance(&merge, &shipper),
         ];
         let balanced = delivered.is_some()
+            && panicked.is_empty()
             && lanes.iter().all(|lane| matches!(lane, Lane::Proved { .. }))
             && balances.iter().all(Balance::holds)
             && endpoints.iter().all(|endpoint| endpoint.balance().is_ok());
         let lossless = balanced
-            && lost_before_shipping(&receivers, &workers) == 0
-            && shipper.too_large + shipper.not_expressible + merge.set_limit == 0
+            && lost_on_the_way_in(&receivers, &workers) == 0
+            && merge.incomplete + merge.type_conflict + merge.set_limit == 0
+            && shipper.too_large + shipper.not_expressible == 0
             && endpoints.iter().all(delivered_all);
         let report = Report {
             version: VERSION,
@@ -171,12 +195,14 @@ impl<'a> Receipt<'a> {
                 stage,
                 took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             },
+            panicked: panicked.clone(),
             lanes: lanes.iter().enumerate().map(LaneReport::new).collect(),
             receivers: Counters(receivers.each()),
             workers: Counters(workers.each()),
             merge: Counters(merge.each()),
             shipper: Counters(shipper.each()),
             endpoints: endpoints.iter().map(EndpointReport::new).collect(),
+            spool: spool.map(SpoolReport::new),
             balances: balances.iter().map(BalanceReport::new).collect(),
             notes: context.notes,
             log_lines_dropped: crate::log::dropped(),
@@ -218,12 +244,13 @@ impl<'a> Receipt<'a> {
     }
 }
 
-/// Datagrams, messages and samples that were lost on this side of the payloads; not those that were
+/// Datagrams, messages and samples that were lost before they were aggregated; not those that were
 /// malformed, and not those that the configuration drops.
-fn lost_before_shipping(receivers: &ReceiverCounts, workers: &WorkerCounts) -> u64 {
+fn lost_on_the_way_in(receivers: &ReceiverCounts, workers: &WorkerCounts) -> u64 {
     let dropped: u64 = receivers.kernel_dropped.iter().sum();
     let gone: u64 = receivers.worker_gone.iter().sum();
-    dropped + gone + workers.refused_for_lack_of_room()
+    let torn = receivers.torn_frames + workers.torn;
+    dropped + gone + torn + workers.refused_for_lack_of_room()
 }
 
 fn delivered_all(endpoint: &Endpoint) -> bool {
@@ -289,20 +316,47 @@ impl EndpointReport {
     }
 }
 
+impl SpoolReport {
+    fn new(counters: &SpoolCounters) -> Self {
+        let SpoolCounters {
+            stored,
+            not_stored,
+            restored,
+            outdated,
+            crowded_out,
+            damaged,
+            no_endpoint,
+            failed,
+            foreign,
+        } = counters;
+        Self {
+            stored: stored.into(),
+            not_stored: by(not_stored),
+            read: restored.into(),
+            outdated: outdated.into(),
+            crowded_out: crowded_out.into(),
+            damaged_files: *damaged,
+            files_without_endpoint: *no_endpoint,
+            failed_files: *failed,
+            foreign_files: *foreign,
+        }
+    }
+}
+
 impl From<&Tally> for TallyReport {
     fn from(tally: &Tally) -> Self {
         Self { payloads: tally.payloads, items: tally.items, points: tally.points }
     }
 }
 
-fn by<K: ToString>(tallies: &BTreeMap<K, Tally>) -> BTreeMap<String, TallyReport> {
+pub(crate) fn by<K: ToString>(tallies: &BTreeMap<K, Tally>) -> BTreeMap<String, TallyReport> {
     tallies.iter().map(|(key, tally)| (key.to_string(), tally.into())).collect()
 }
 
 /// The counters of one kind of thread, by name. Those that are counted by kind stand in an object of
 /// their own, where zeros are left out.
 #[derive(Debug)]
-struct Counters(Vec<(&'static str, Option<&'static str>, u64)>);
+pub(crate) struct Counters(pub(crate) Vec<(&'static str, Option<&'static str>, u64)>);
 
 impl Serialize for Counters {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,6 +2,8 @@
 
 use crate::config::Config;
 use crate::config::types::{self, Compressor, MapperProfile, MatchType, Port};
+use crate::platform::enhanced::NAMES;
+use crate::vectors::MessageSettings;
 use lastdrop_engine::bucket::HistogramSettings;
 use lastdrop_engine::enrich::{
     Blocklist, Enricher, Mapper, Mapping, MetricHost, NameMatch, Namespace, Profile, Settings,
@@ -12,11 +14,13 @@ use lastdrop_engine::message::{ClientOrigin, LineEnd, Options, Timestamps};
 use lastdrop_engine::sampler::LateArrival;
 use lastdrop_engine::series::Origin;
 use lastdrop_engine::worker::{Timestamped, WorkerSettings};
+use lastdrop_transport::forward::backoff::Rng;
+use lastdrop_transport::forward::spool::SpoolLimits;
 use lastdrop_transport::listen::{
     Interfaces, ListenSettings, UdpSettings, UnixSettings, group, memory_limit,
 };
-use lastdrop_transport::payload::{Compression, PayloadLimits, PayloadSettings, SeriesFormat};
-use lastdrop_transport::shipper::ShipperSettings;
+use lastdrop_transport::payload::{Compression, PayloadLimits, PayloadSettings};
+use lastdrop_transport::shipper::{Enabled, ShipperSettings, SpoolSettings};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -82,19 +86,48 @@ fn burst_bytes(config: &Config) -> usize {
 
 /// What is made of names and tags.
 pub(crate) fn enricher(config: &Config) -> Enricher {
+    Enricher::new(enrichment(config))
+}
+
+/// The same as settings, to which the platform's tags may still come.
+pub(crate) fn enrichment(config: &Config) -> Settings {
     let enrichment = &config.enrichment;
     let aggregation = &config.aggregation;
     let copy = aggregation.histogram_copy_to_distribution;
-    Enricher::new(Settings {
+    let own_names = NAMES.into_iter().map(str::to_owned);
+    let exclusions = enrichment.namespace_exclusions.iter().cloned().chain(own_names).collect();
+    Settings {
         hostname: hostname(config).to_owned(),
         metric_host: MetricHost::Never,
-        namespace: Namespace::new(&enrichment.namespace, enrichment.namespace_exclusions.clone()),
+        namespace: Namespace::new(&enrichment.namespace, exclusions),
         blocklist: blocklist(config),
         mapper: mapper(&enrichment.mapper_profiles),
         extra_tags: tags(config),
         histogram_copy_prefix: copy
             .then(|| aggregation.histogram_copy_to_distribution_prefix.clone()),
-    })
+    }
+}
+
+/// How messages are read that don't come over a socket: as if over UDP.
+pub(crate) fn messages(config: &Config) -> MessageSettings {
+    MessageSettings {
+        options: options(config),
+        line_end: line_end(config.dogstatsd.eol_required.udp),
+        enrichment: enrichment(config),
+    }
+}
+
+fn options(config: &Config) -> Options {
+    let timestamps = if config.aggregation.no_aggregation_pipeline {
+        Timestamps::Read
+    } else {
+        Timestamps::Ignore
+    };
+    Options { timestamps, client_origin: ClientOrigin::Ignore }
+}
+
+fn line_end(required: bool) -> LineEnd {
+    if required { LineEnd::Required } else { LineEnd::Optional }
 }
 
 /// The host that events and service checks name; `none` is for none.
@@ -156,15 +189,9 @@ fn profile(profile: &MapperProfile) -> Profile {
 
 /// How a worker reads and aggregates.
 pub(crate) fn worker(config: &Config, enricher: &Arc<Enricher>) -> WorkerSettings {
-    let line_end = |required| if required { LineEnd::Required } else { LineEnd::Optional };
     let eol = config.dogstatsd.eol_required;
-    let timestamps = if config.aggregation.no_aggregation_pipeline {
-        Timestamps::Read
-    } else {
-        Timestamps::Ignore
-    };
     WorkerSettings {
-        parse: Options { timestamps, client_origin: ClientOrigin::Ignore },
+        parse: options(config),
         line_end: [line_end(eol.udp), line_end(eol.uds), line_end(eol.uds)],
         context_bytes_max: CONTEXT_BYTES_DEFAULT,
         context_expiry_s: config.aggregation.context_expiry.as_secs(),
@@ -172,6 +199,14 @@ pub(crate) fn worker(config: &Config, enricher: &Arc<Enricher>) -> WorkerSetting
         timestamped: Timestamped::Aggregated,
         enricher: Arc::clone(enricher),
     }
+}
+
+/// Whether the planted fault is to lose the open bucket.
+fn loses_open_bucket() -> bool {
+    #[cfg(feature = "planted-faults")]
+    return crate::faults::is("lose-open-bucket");
+    #[cfg(not(feature = "planted-faults"))]
+    false
 }
 
 /// How the merge makes series of buckets.
@@ -193,7 +228,8 @@ pub(crate) fn merge(config: &Config, enricher: &Enricher) -> MergeSettings {
         counter_expiry_s: aggregation.expiry.as_secs(),
         context_expiry_s: aggregation.context_expiry.as_secs(),
         global_tags: enricher.extra_tags().to_vec(),
-        incomplete: if aggregation.flush_incomplete_buckets {
+        late: LateArrival::JoinsOpenSlot,
+        incomplete: if aggregation.flush_incomplete_buckets && !loses_open_bucket() {
             Incomplete::Shipped
         } else {
             Incomplete::Dropped
@@ -213,35 +249,53 @@ fn aggregate_name(aggregate: &types::Aggregate) -> &'static str {
     }
 }
 
-/// How payloads are made.
-pub(crate) fn shipper(config: &Config) -> ShipperSettings {
+/// How payloads are made and kept; `rng` names the files of the spool.
+pub(crate) fn shipper(config: &Config, rng: Rng) -> ShipperSettings {
     let serializer = &config.serializer;
-    let series = match (serializer.use_v2_series, serializer.use_v3_series) {
-        (false, _) => SeriesFormat::V1,
-        (true, types::UseV3::Always) => SeriesFormat::V3,
-        (true, types::UseV3::Never | types::UseV3::DatadogOnly) => SeriesFormat::V2,
-    };
     let compression = match serializer.compressor {
         Compressor::Zstd => Compression::Zstd { level: serializer.zstd_level },
         Compressor::Zlib => Compression::Zlib,
         Compressor::Gzip => Compression::Gzip,
         Compressor::None => Compression::None,
     };
+    let payloads = PayloadSettings {
+        compression,
+        series: PayloadLimits {
+            compressed_bytes_max: serializer.max_series_payload_bytes,
+            uncompressed_bytes_max: serializer.max_series_uncompressed_payload_bytes,
+            points_max: serializer.max_series_points as u64,
+        },
+        other: PayloadLimits {
+            compressed_bytes_max: serializer.max_payload_bytes,
+            uncompressed_bytes_max: serializer.max_uncompressed_payload_bytes,
+            ..PayloadLimits::OTHER
+        },
+    };
+    let compression_v3 = match (compression, serializer.v3_compression_level) {
+        (Compression::Zstd { .. }, level @ 1..) => Compression::Zstd { level },
+        (compression, _) => compression,
+    };
     ShipperSettings {
-        series,
-        payloads: PayloadSettings {
-            compression,
-            series: PayloadLimits {
-                compressed_bytes_max: serializer.max_series_payload_bytes,
-                uncompressed_bytes_max: serializer.max_series_uncompressed_payload_bytes,
-                points_max: serializer.max_series_points as u64,
-            },
-            other: PayloadLimits {
-                compressed_bytes_max: serializer.max_payload_bytes,
-                uncompressed_bytes_max: serializer.max_uncompressed_payload_bytes,
-                ..PayloadLimits::OTHER
-            },
+        payloads,
+        payloads_v3: PayloadSettings { compression: compression_v3, ..payloads },
+        enabled: Enabled {
+            series: serializer.enable_series,
+            sketches: serializer.enable_sketches,
+            events: serializer.enable_events,
+            service_checks: serializer.enable_service_checks,
         },
         hostname: hostname(config).to_owned(),
+        spool: spool(config, rng),
     }
+}
+
+/// Where undelivered payloads go; nowhere unless it may hold something.
+fn spool(config: &Config, rng: Rng) -> Option<SpoolSettings> {
+    let forwarder = &config.forwarder;
+    let path = forwarder.storage_path.clone().filter(|_| forwarder.storage_bytes_max > 0)?;
+    let limits = SpoolLimits {
+        bytes_max: forwarder.storage_bytes_max,
+        age_max: forwarder.outdated_file_age,
+    };
+    Some(SpoolSettings { path, limits, rng })
 }

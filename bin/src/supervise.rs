@@ -1,28 +1,22 @@
-//! The main thread: signals, the wrapped process, the stop and its one deadline.
-//!
-//! ```text
-//!  step     waits for                                   at the latest
-//!  linger   silence (sidecar only)                      deadline − reserve
-//!  seal     the receivers' threads to end               deadline − reserve
-//!  drain    every worker's epoch to reach the seal      deadline − reserve
-//!  deliver  the shipper's thread to end                 deadline
-//! ```
-//!
-//! The reserve is what flush and delivery are sure to get, so that a sick worker never keeps the
-//! healthy ones from flushing. Every wait ends early when its condition holds, and goes on looking
-//! after signals and processes.
+//! The main thread: signals, the wrapped process, and the stop, whose decisions are those of
+//! [`crate::stopping`]. Every wait goes on looking after signals and processes.
 
 use crate::child::Child;
 use crate::config::Config;
+use crate::control::Wish;
+use crate::flushes::Flushes;
 use crate::receipt::{Ending, Stop};
 use crate::signals::{Reach, Signals};
-use crate::wiring::{End, Ledgers, Pipeline};
-use lastdrop_engine::stop::Patience;
+use crate::stopping::{Action, Facts, Linger, Stopping, Times};
+use crate::wiring::{End, Pipeline, ReceiverThread, Thread};
+use lastdrop_engine::ring::LaneSeal;
+use lastdrop_engine::stop::{Drained, Patience, Running, Sealed};
 use lastdrop_transport::{receive, shipper};
 use mio::{Events, Poll, Token};
-use signal_hook::consts::{SIGCHLD, SIGUSR1};
+use signal_hook::consts::{SIGCHLD, SIGTSTP, SIGUSR1};
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 use tracing::{error, info};
 
@@ -30,15 +24,6 @@ use tracing::{error, info};
 const SIGNALS: Token = Token(0);
 /// Token of the bell that threads ring when they end.
 const BELL: Token = Token(1);
-
-/// What flush and delivery are sure to get of the stop's time.
-const RESERVE: Duration = Duration::from_secs(2);
-
-/// Time beyond the deadline that the shipper gets to count what is left.
-const GRACE: Duration = Duration::from_millis(400);
-
-/// How often silence is looked for while lingering: nothing wakes us for an arrival.
-const LINGER_STEP: Duration = Duration::from_millis(50);
 
 /// The main thread's loop.
 pub(crate) struct Supervisor {
@@ -51,8 +36,11 @@ pub(crate) struct Supervisor {
     child_ended: Option<u8>,
     /// Signals that ask for the stop, so far; sidecar only.
     stop_signals: u32,
-    /// Flushes asked for, so far.
-    flushes: u64,
+    /// Flushes on demand.
+    flushes: Flushes,
+    /// What the control socket asks for.
+    wishes: Receiver<Wish>,
+    wish: Sender<Wish>,
 }
 
 impl Supervisor {
@@ -65,6 +53,7 @@ impl Supervisor {
         let poll = Poll::new()?;
         let bell = Arc::new(mio::Waker::new(poll.registry(), BELL)?);
         signals.register(poll.registry(), SIGNALS)?;
+        let (wish, wishes) = mpsc::channel();
         Ok(Self {
             poll,
             events: Events::with_capacity(8),
@@ -73,7 +62,9 @@ impl Supervisor {
             child: None,
             child_ended: None,
             stop_signals: 0,
-            flushes: 0,
+            flushes: Flushes::default(),
+            wishes,
+            wish,
         })
     }
 
@@ -82,9 +73,19 @@ impl Supervisor {
         &self.bell
     }
 
+    /// Where the control socket puts its wishes; to be followed by the bell.
+    pub(crate) fn wishes(&self) -> Sender<Wish> {
+        self.wish.clone()
+    }
+
     /// Looks after a wrapped process from now on.
     pub(crate) fn adopt(&mut self, child: Child) {
         self.child = Some(child);
+    }
+
+    /// Whether a second signal has ended the stop.
+    pub(crate) fn was_cut_short(&self) -> bool {
+        self.stop_signals > 1
     }
 
     /// Exit status of the wrapped process, once it has ended.
@@ -95,15 +96,32 @@ impl Supervisor {
     /// Runs until it is time to stop: the wrapped process has ended, or a signal says so.
     pub(crate) fn run(&mut self, pipeline: Option<&mut Pipeline>) {
         let mut pipeline = pipeline;
-        let mut flushed = 0;
         while self.child_ended.is_none() && self.stop_signals == 0 {
-            self.wait(None);
-            if self.flushes > flushed
-                && let Some(pipeline) = pipeline.as_deref_mut()
-            {
-                flushed = self.flushes;
-                pipeline.command_receivers(receive::Command::Flush(flushed));
+            let now = Instant::now();
+            let own = pipeline.as_ref().and_then(|pipeline| pipeline.own.as_ref());
+            let dues = [self.flushes.due_in(now), own.map(|own| own.due_in(now))];
+            self.wait(dues.into_iter().flatten().min());
+            if let Some(pipeline) = pipeline.as_deref_mut() {
+                self.obey(pipeline);
+                pipeline.own.iter_mut().for_each(|own| own.tick(Instant::now()));
             }
+        }
+        // From here on nobody is listened to: who waits learns it, for the way of its answer ends.
+        (self.wish, self.wishes) = mpsc::channel();
+    }
+
+    /// Does what the control socket and the signals ask of the pipeline.
+    fn obey(&mut self, pipeline: &mut Pipeline) {
+        while let Ok(wish) = self.wishes.try_recv() {
+            match wish {
+                Wish::Flush(reply) => self.flushes.ask_and_tell(reply),
+                Wish::Report(request) => {
+                    pipeline.shipper.command(shipper::Command::Report(request));
+                }
+            }
+        }
+        if let Some(number) = self.flushes.next(Instant::now()) {
+            pipeline.command_receivers(receive::Command::Flush(number));
         }
     }
 
@@ -111,91 +129,61 @@ impl Supervisor {
     pub(crate) fn stop(&mut self, pipeline: Pipeline, config: &Config) -> Stop {
         let began = Instant::now();
         let signals_before = self.stop_signals;
-        let deadline = began + config.process.stop_timeout;
-        let reserved = deadline - RESERVE.min(config.process.stop_timeout / 2);
-        let stop = |ledgers, ending| Stop { ledgers, ending, took: began.elapsed() };
-
-        let Pipeline { running, mut receivers, workers, mut shipper, ledgers } = pipeline;
-        if self.child.is_none() {
-            self.linger(&ledgers, config.process.linger, reserved);
-        }
-        info!("sealing");
-        for receiver in &mut receivers {
-            receiver.command(receive::Command::Seal);
-        }
-        let interrupted = |supervisor: &Self| supervisor.stop_signals > signals_before;
-        self.wait_until(reserved, |this| {
-            interrupted(this) || receivers.iter_mut().all(|one| one.thread.has_ended())
-        });
-        if interrupted(self) {
-            return stop(ledgers, Ending::CutShort { stage: "seal" });
-        }
-        let mut seals = Vec::new();
-        for receiver in receivers {
-            match receiver.thread.end() {
-                End::Result(own) => seals.extend(own),
-                End::NotYet => error!("a receiver has not come to the seal in time"),
-                End::Panic => error!("a receiver has panicked: what the kernel held is not known"),
-            }
-        }
-        let mut sealed = Some(running.seal(seals));
-        let mut drained = None;
-        self.wait_until(reserved, |this| {
-            let patience = if Instant::now() < reserved { Patience::Left } else { Patience::Spent };
-            match sealed.take().map(|sealed| sealed.drained(patience)) {
-                Some(Ok(proof)) => drained = Some(proof),
-                Some(Err(waiting)) => sealed = Some(waiting),
-                None => {}
-            }
-            drained.is_some() || interrupted(this)
-        });
-        // Out of time: what is not applied now is short.
-        let drained =
-            drained.or_else(|| sealed.and_then(|sealed| sealed.drained(Patience::Spent).ok()));
-        let Some(drained) = drained.filter(|_| !interrupted(self)) else {
-            return stop(ledgers, Ending::CutShort { stage: "drain" });
+        let times = Times::new(began, config.process.stop_timeout);
+        let linger = match self.child {
+            None => Linger::Silence(config.process.linger),
+            Some(_) => Linger::No,
         };
-        info!(lanes = ?drained.lanes(), "drained");
-        drop(workers);
-        shipper.command(shipper::Command::Finish { drained, deadline });
-        self.wait_until(deadline + GRACE, |this| interrupted(this) || shipper.thread.has_ended());
-        match shipper.thread.end() {
-            End::Result(shipped) => stop(ledgers, Ending::Shipped(shipped)),
-            End::NotYet => stop(ledgers, Ending::CutShort { stage: "deliver" }),
+        let mut stopping = Stopping::new(times, linger);
+        #[cfg(feature = "planted-faults")]
+        crate::faults::stopping();
+
+        let Pipeline { running, mut receivers, workers, mut shipper, ledgers, own } = pipeline;
+        if let Some(mut own) = own {
+            own.stop(self.child_ended);
+        }
+        let mut drain = Drain::Running(running);
+        let mut panicked = Vec::new();
+        let stage = loop {
+            let facts = Facts {
+                received: ledgers.datagrams_received(),
+                interrupted: self.stop_signals > signals_before,
+                receivers_ended: receivers.iter_mut().all(|one| one.thread.has_ended()),
+                drained: drain.look(),
+                shipper_ended: shipper.thread.has_ended(),
+            };
+            let now = Instant::now();
+            match stopping.next(now, &facts) {
+                Action::Wait(until) => self.wait(Some(until.saturating_duration_since(now))),
+                Action::Seal => {
+                    info!("sealing");
+                    receivers.iter_mut().for_each(|one| one.command(receive::Command::Seal));
+                }
+                Action::Compare => {
+                    let seals = take_seals(std::mem::take(&mut receivers), &mut panicked);
+                    drain = drain.compare(seals);
+                }
+                Action::Finish => {
+                    if let Some(drained) = std::mem::replace(&mut drain, Drain::Over).settle() {
+                        info!(lanes = ?drained.lanes(), "drained");
+                        let deadline = times.deadline;
+                        shipper.command(shipper::Command::Finish { drained, deadline });
+                    }
+                }
+                Action::End(stage) => break stage,
+            }
+        };
+        panicked.extend(workers.into_iter().filter_map(panicked_name));
+        let shipper_name = shipper.thread.name();
+        let ending = match shipper.thread.end() {
+            End::Result(shipped) => Ending::Shipped(shipped),
+            End::NotYet => Ending::CutShort { stage: stage.name() },
             End::Panic => {
-                error!("the shipper has panicked: what it held is lost");
-                stop(ledgers, Ending::CutShort { stage: "deliver" })
+                panicked.push(shipper_name);
+                Ending::CutShort { stage: stage.name() }
             }
-        }
-    }
-
-    /// Keeps receiving until the sockets were silent for `silence`: where all containers are
-    /// signalled together, the application's last words come after our signal.
-    fn linger(&mut self, ledgers: &Ledgers, silence: Duration, until: Instant) {
-        let signals_before = self.stop_signals;
-        let mut received = ledgers.datagrams_received();
-        let mut quiet_since = Instant::now();
-        while Instant::now() < until && self.stop_signals == signals_before {
-            let now_received = ledgers.datagrams_received();
-            if now_received != received {
-                (received, quiet_since) = (now_received, Instant::now());
-            }
-            if quiet_since.elapsed() >= silence {
-                return;
-            }
-            self.wait(Some(LINGER_STEP));
-        }
-    }
-
-    /// Waits until the condition holds or it is `until`.
-    fn wait_until(&mut self, until: Instant, mut holds: impl FnMut(&Self) -> bool) {
-        while !holds(self) {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            self.wait(Some(left));
-        }
+        };
+        Stop { ledgers, ending, panicked, took: began.elapsed() }
     }
 
     /// Waits for something to happen, at most for `timeout`, and looks after signals and processes.
@@ -209,8 +197,14 @@ impl Supervisor {
                 (Some(_), SIGCHLD) => {}
                 // A terminal has sent it to the whole group, the process included.
                 (Some(_), _) if signal.reach == Reach::Group => {}
-                (Some(child), number) => child.signal(number),
-                (None, SIGUSR1) => self.flushes += 1,
+                (Some(child), number) => {
+                    child.signal(number);
+                    // The process may be moved to another machine before it goes on.
+                    if number == SIGTSTP {
+                        self.flushes.ask();
+                    }
+                }
+                (None, SIGUSR1) => self.flushes.ask(),
                 (None, SIGCHLD) => {}
                 (None, _) => self.stop_signals += 1,
             }
@@ -219,4 +213,67 @@ impl Supervisor {
             self.child_ended = child.reap();
         }
     }
+}
+
+/// How far the drain has come.
+enum Drain {
+    /// The receivers still run.
+    Running(Running),
+    /// The workers apply what is in the rings.
+    Sealed(Sealed),
+    /// They have, or are gone.
+    Drained(Drained),
+    /// The proof is with the shipper.
+    Over,
+}
+
+impl Drain {
+    /// Begins to compare the epochs.
+    fn compare(self, seals: Vec<LaneSeal>) -> Self {
+        match self {
+            Self::Running(running) => Self::Sealed(running.seal(seals)),
+            other => other,
+        }
+    }
+
+    /// Compares the epochs; true once nobody has to be waited for.
+    fn look(&mut self) -> bool {
+        *self = match std::mem::replace(self, Self::Over) {
+            Self::Sealed(sealed) => match sealed.drained(Patience::Left) {
+                Ok(drained) => Self::Drained(drained),
+                Err(sealed) => Self::Sealed(sealed),
+            },
+            other => other,
+        };
+        matches!(self, Self::Drained(_))
+    }
+
+    /// What is found now, be it short.
+    fn settle(self) -> Option<Drained> {
+        match self {
+            Self::Drained(drained) => Some(drained),
+            Self::Sealed(sealed) => sealed.drained(Patience::Spent).ok(),
+            Self::Running(_) | Self::Over => None,
+        }
+    }
+}
+
+/// The seals of the receivers that have ended, and the names of those that have panicked.
+fn take_seals(receivers: Vec<ReceiverThread>, panicked: &mut Vec<String>) -> Vec<LaneSeal> {
+    let mut seals = Vec::new();
+    for receiver in receivers {
+        let name = receiver.thread.name();
+        match receiver.thread.end() {
+            End::Result(own) => seals.extend(own),
+            End::NotYet => error!("{name} has not come to the seal in time"),
+            End::Panic => panicked.push(name),
+        }
+    }
+    seals
+}
+
+/// The name of a thread if it has panicked.
+fn panicked_name(thread: Thread<()>) -> Option<String> {
+    let name = thread.name();
+    matches!(thread.end(), End::Panic).then_some(name)
 }

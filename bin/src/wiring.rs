@@ -11,21 +11,24 @@
 //! Every thread rings the bell of the main thread when it ends, however it ends.
 
 use crate::config::Config;
+use crate::identity::{self, Identity, Surroundings};
+use crate::own_metrics::{self, OwnMetrics};
 use crate::pin::Pins;
 use crate::{endpoints, settings};
+use lastdrop_engine::datagram::Transport;
 use lastdrop_engine::handover::bucket_ring;
 use lastdrop_engine::ledger::{
     MergeLedger, ReceiverCounts, ReceiverLedger, ShipperLedger, WorkerCounts, WorkerLedger,
 };
 use lastdrop_engine::limits::PACKET_RING_BYTES_DEFAULT;
-use lastdrop_engine::merge::Merge;
+use lastdrop_engine::merge::{Merge, MergeSettings};
 use lastdrop_engine::ring::{LaneSeal, packet_ring};
 use lastdrop_engine::stop::{LaneEpochs, Running};
 use lastdrop_engine::time::NS_PER_S;
 use lastdrop_engine::wake::{SleepFlag, Sleeper, Waker, sleeper};
 use lastdrop_engine::worker::{Turn, Worker};
 use lastdrop_transport::forward::backoff::Rng;
-use lastdrop_transport::listen::{Socket, StreamListener};
+use lastdrop_transport::listen::{self, Socket, StreamListener};
 use lastdrop_transport::receive::{self, Lane, Receiver, ReceiverSettings};
 use lastdrop_transport::shipper::{self, Shipped, Shipper};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -45,6 +48,8 @@ pub(crate) struct Pipeline {
     pub(crate) shipper: ShipperThread,
     /// The counters of all of them.
     pub(crate) ledgers: Ledgers,
+    /// Who this instance is, where the agent makes metrics of that.
+    pub(crate) own: Option<OwnMetrics>,
 }
 
 /// A receiver's thread.
@@ -62,6 +67,7 @@ pub(crate) struct ShipperThread {
 }
 
 /// The counters of all threads.
+#[derive(Clone)]
 pub(crate) struct Ledgers {
     pub(crate) receivers: Vec<ReceiverLedger>,
     pub(crate) workers: Vec<WorkerLedger>,
@@ -84,6 +90,8 @@ impl ReceiverThread {
     pub(crate) fn command(&mut self, command: receive::Command) {
         let _ = self.commands.push(command);
         let _ = self.waker.wake();
+        // It may rest, deaf to its poll.
+        self.thread.thread.unpark();
     }
 }
 
@@ -114,9 +122,11 @@ impl Ledgers {
         sum
     }
 
-    /// Datagrams received so far.
+    /// Datagrams received so far, without the agent's own.
     pub(crate) fn datagrams_received(&self) -> u64 {
-        self.receivers().received.iter().sum()
+        let received = self.receivers().received;
+        let clients = Transport::ALL.into_iter().filter(|transport| *transport != Transport::Own);
+        clients.filter_map(|transport| received.get(transport as usize)).sum()
     }
 }
 
@@ -128,7 +138,8 @@ fn random_seed() -> u64 {
 /// Commands that may wait for a thread: a flush every second and the seal.
 const COMMANDS_MAX: usize = 16;
 
-/// Starts all threads over the given sockets.
+/// Starts all threads over the given sockets. Receivers receive at once; the others begin when it is
+/// known who this instance is.
 ///
 /// # Errors
 ///
@@ -136,7 +147,8 @@ const COMMANDS_MAX: usize = 16;
 /// settings that can't be used. Threads that run already end on their own.
 pub(crate) fn start(
     config: &Config,
-    (sockets, stream): (Vec<Socket>, Option<StreamListener>),
+    surroundings: Surroundings,
+    (mut sockets, stream): (Vec<Socket>, Option<StreamListener>),
     bell: &Arc<mio::Waker>,
 ) -> io::Result<Pipeline> {
     let receivers = config.process.receivers;
@@ -144,6 +156,18 @@ pub(crate) fn start(
     let mut rng = Rng::from_seed(random_seed());
     let mut pins = Pins::new(config.process.pin, &mut rng);
     let enricher = Arc::new(settings::enricher(config));
+    let origin = surroundings.platform.origin();
+    let enhanced =
+        own_metrics::enhanced(&surroundings).filter(|_| config.enrichment.enhanced_metrics);
+    let identity = identity::find_out(config, surroundings, &mut rng);
+    let own = match enhanced {
+        Some(enhanced) => {
+            let (sender, socket) = listen::own()?;
+            sockets.push(socket);
+            Some(OwnMetrics::start(enhanced, sender, identity.clone()))
+        }
+        None => None,
+    };
 
     let (poll, ship_waker) = Shipper::poll()?;
     let mut starts: Vec<ReceiverStart> =
@@ -157,14 +181,21 @@ pub(crate) fn start(
         let (packets, consumer, committed) = packet_ring(index, PACKET_RING_BYTES_DEFAULT);
         let (out, ring) = bucket_ring();
         let settings = settings::worker(config, &enricher);
-        let (worker, applied, ledger) = Worker::new(consumer, out, settings);
+        let (mut worker, applied, ledger) = Worker::new(consumer, out, settings);
+        #[cfg(feature = "planted-faults")]
+        worker.plant(crate::faults::of_worker());
         // Lanes are shared out in blocks, as the sockets are.
         let Some(start) = starts.get_mut(index * receivers / workers) else { continue };
         let (sleeper, flag) = sleeper();
         let thread = spawn(&format!("work-{index}"), pins.next(), bell, {
             let (room, ship) = (start.room_waker(), Arc::clone(&ship_waker));
-            move || work(worker, &sleeper, &room, &ship)
+            let identity = identity.clone();
+            move || {
+                worker.set_enricher(Arc::clone(&identity.wait().enricher));
+                work(worker, &sleeper, &room, &ship);
+            }
         })?;
+        start.workers.0.push(thread.thread.clone());
         start.lanes.push(Lane { packets, worker: thread_waker(&flag, &thread) });
         room_wakers.push(thread_waker(&flag, &thread));
         lanes.push(LaneEpochs { committed, applied });
@@ -173,12 +204,20 @@ pub(crate) fn start(
         threads.push(thread);
     }
     let (shipper, merge_ledger, shipper_ledger) = {
-        let (merge, merge_ledger) = Merge::new(buckets, settings::merge(config, &enricher));
+        let (merge, merge_ledger) =
+            Merge::new(buckets, MergeSettings { origin, ..settings::merge(config, &enricher) });
         let outlets = endpoints::open(config, poll.registry(), &ship_waker, &mut rng)?;
+        let settings = settings::shipper(config, Rng::from_seed(rng.bits()));
         let (commands, inbox) = rtrb::RingBuffer::new(COMMANDS_MAX);
-        let (shipper, shipper_ledger) =
-            Shipper::new(poll, merge, inbox, outlets, room_wakers, settings::shipper(config));
-        let thread = spawn("ship", None, bell, move || shipper.run())?;
+        let (mut shipper, shipper_ledger) =
+            Shipper::new(poll, merge, inbox, outlets, room_wakers, settings);
+        let thread = spawn("ship", None, bell, move || {
+            #[cfg(feature = "planted-faults")]
+            crate::faults::look("ship");
+            let Identity { enricher, series_tags, .. } = identity.wait();
+            shipper.set_tags(enricher.extra_tags().to_vec(), series_tags.clone());
+            shipper.run()
+        })?;
         (ShipperThread { thread, commands, waker: ship_waker }, merge_ledger, shipper_ledger)
     };
     let close_delay_ns = rng.bits() % (SPREAD_S * NS_PER_S);
@@ -195,7 +234,12 @@ pub(crate) fn start(
         let waker = start.waker;
         let (receiver, ledger) =
             Receiver::new(start.poll, own, start.lanes, inbox, start.sleeper, settings)?;
-        let thread = spawn(&format!("receive-{index}"), pins.next(), bell, || receiver.run())?;
+        let orphans = start.workers;
+        let thread = spawn(&format!("receive-{index}"), pins.next(), bell, move || {
+            // Outlives the receiver, whose rings are gone by then.
+            let _orphans = orphans;
+            receiver.run()
+        })?;
         receiver_ledgers.push(ledger);
         receiver_threads.push(ReceiverThread { thread, commands, waker });
     }
@@ -210,6 +254,7 @@ pub(crate) fn start(
             merge: merge_ledger,
             shipper: shipper_ledger,
         },
+        own,
     })
 }
 
@@ -224,13 +269,14 @@ struct ReceiverStart {
     sleeper: Sleeper,
     flag: SleepFlag,
     lanes: Vec<Lane>,
+    workers: Orphans,
 }
 
 impl ReceiverStart {
     fn new() -> io::Result<Self> {
         let (poll, waker) = Receiver::poll()?;
         let (sleeper, flag) = sleeper();
-        Ok(Self { poll, waker, sleeper, flag, lanes: Vec::new() })
+        Ok(Self { poll, waker, sleeper, flag, lanes: Vec::new(), workers: Orphans(Vec::new()) })
     }
 
     /// For a worker: wakes the receiver that waits for room.
@@ -243,10 +289,21 @@ impl ReceiverStart {
     }
 }
 
+/// The workers of a receiver, woken when it is gone: one that sleeps would not learn of a panic.
+struct Orphans(Vec<thread::Thread>);
+
+impl Drop for Orphans {
+    fn drop(&mut self) {
+        self.0.iter().for_each(thread::Thread::unpark);
+    }
+}
+
 /// A worker's thread of work.
 fn work(mut worker: Worker, sleeper: &Sleeper, room: &Waker, ship: &mio::Waker) {
     let mut handed_over = 0;
     loop {
+        #[cfg(feature = "planted-faults")]
+        crate::faults::look(thread::current().name().unwrap_or_default());
         let turn = worker.turn();
         room.wake();
         if worker.handed_over() != handed_over {
@@ -265,7 +322,12 @@ fn work(mut worker: Worker, sleeper: &Sleeper, room: &Waker, ship: &mio::Waker) 
 /// Wakes a thread that parks.
 fn thread_waker<T>(flag: &SleepFlag, thread: &Thread<T>) -> Waker {
     let thread = thread.thread.clone();
-    flag.clone().waker(move || thread.unpark())
+    flag.clone().waker(move || {
+        // Wakers are called by the thread whose turn it is: receiver or shipper.
+        #[cfg(feature = "planted-faults")]
+        crate::faults::look(thread::current().name().unwrap_or_default());
+        thread.unpark();
+    })
 }
 
 /// A thread and what it leaves behind.
@@ -289,6 +351,11 @@ pub(crate) enum End<T> {
 }
 
 impl<T> Thread<T> {
+    /// The name that it was started with.
+    pub(crate) fn name(&self) -> String {
+        self.thread.name().unwrap_or_default().to_owned()
+    }
+
     /// Whether the thread has ended, one way or the other.
     pub(crate) fn has_ended(&mut self) -> bool {
         if let End::NotYet = self.end {

@@ -12,11 +12,13 @@ pub enum Transport {
     UnixDatagram = 1,
     /// Unix stream socket with length-prefixed frames.
     UnixStream = 2,
+    /// The agent's own: metrics of its own making come through a socket like all others.
+    Own = 3,
 }
 
 impl Transport {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Udp, Self::UnixDatagram, Self::UnixStream];
+    pub const ALL: [Self; 4] = [Self::Udp, Self::UnixDatagram, Self::UnixStream, Self::Own];
 
     /// The name used in the receipt and the status.
     #[must_use]
@@ -25,6 +27,7 @@ impl Transport {
             Self::Udp => "udp",
             Self::UnixDatagram => "unix_datagram",
             Self::UnixStream => "unix_stream",
+            Self::Own => "own",
         }
     }
 }

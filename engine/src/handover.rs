@@ -118,7 +118,13 @@ impl BucketProducer {
 
     /// Moves what was kept into the ring, as far as there is room, and says whether all of it is
     /// there.
+    ///
+    /// What nobody will ever take is freed: a merge that is gone must not fill the memory.
     pub fn settle(&mut self) -> Settled {
+        if self.ring.is_abandoned() {
+            self.backlog.clear();
+            return Settled::Yes;
+        }
         while let Some(next) = self.backlog.pop_front() {
             match self.ring.push(next) {
                 Ok(()) => self.handed_over += 1,
@@ -192,6 +198,17 @@ impl BucketConsumer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_will_take_is_freed() {
+        let (mut producer, consumer) = bucket_ring();
+        drop(consumer);
+        for number in 0..10_000 {
+            producer.push(Handover::Flushed { number, at: Stamp::default() });
+            assert_eq!(producer.waiting(), 0);
+        }
+        assert_eq!(producer.settle(), Settled::Yes);
+    }
 
     #[test]
     fn what_does_not_fit_is_kept_in_order() {

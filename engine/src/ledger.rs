@@ -281,6 +281,10 @@ counts! {
         not_finite,
         /// Points of series that the payload format can't express.
         not_expressible,
+        /// Points, events and checks of a kind that the configuration switches off.
+        switched_off,
+        /// Points that were encoded once more, for endpoints that want another format.
+        points_again,
         /// Payloads made.
         payloads,
         /// Bytes of their bodies as they are sent.
@@ -366,16 +370,17 @@ pub fn passed_balance(worker: &WorkerCounts, merge: &MergeCounts) -> Balance {
     Balance { name: "passed", left: worker.passed, right: merge.passed }
 }
 
-/// Every point, event and check that left the merge is in a payload, or was too large or not
-/// finite for any.
+/// Every point, event and check that left the merge is in a payload of each format, or was too large
+/// or not finite for it, or is of a kind that is switched off.
 #[must_use]
 pub fn encoded_balance(merge: &MergeCounts, shipper: &ShipperCounts) -> Balance {
     let encoded = shipper.points_encoded + shipper.events_encoded + shipper.service_checks_encoded;
     let lost = shipper.too_large + shipper.not_finite + shipper.not_expressible;
+    let merged = merge.points + merge.sketches + merge.events + merge.service_checks;
     Balance {
         name: "points",
-        left: merge.points + merge.sketches + merge.events + merge.service_checks,
-        right: encoded + lost,
+        left: merged + shipper.points_again,
+        right: encoded + lost + shipper.switched_off,
     }
 }
 

@@ -41,6 +41,48 @@ pub struct Origin {
 impl Origin {
     /// DogStatsD on a host or platform that is not recognised.
     pub const DOGSTATSD: Self = Self { product: 10, category: 10, service: 0 };
+    /// None at all.
+    pub const NONE: Self = Self { product: 0, category: 0, service: 0 };
+
+    const SERVERLESS: u32 = 1;
+    const CUSTOM: u32 = 472;
+    const ENHANCED: u32 = 473;
+    const RUNTIME: u32 = 474;
+    /// What the names of a platform's own metrics begin with.
+    const ENHANCED_NAMES: [&'static str; 6] = [
+        "aws.lambda.",
+        "gcp.run.",
+        "azure.app_containerapps.",
+        "azure.containerapp.",
+        "azure.app_services.",
+        "azure.appservice.",
+    ];
+
+    /// Metrics of applications on a serverless platform.
+    #[must_use]
+    pub const fn serverless(category: u32) -> Self {
+        Self { product: Self::SERVERLESS, category, service: Self::CUSTOM }
+    }
+
+    /// The origin of the metric `name` where most have this one: on a serverless platform the names
+    /// of a runtime's metrics, of the platform's and of the agent's tell them apart.
+    #[must_use]
+    pub fn of(self, name: &str) -> Self {
+        if self.product != Self::SERVERLESS {
+            return self;
+        }
+        if name.starts_with("datadog.") {
+            return Self::NONE;
+        }
+        let service = if name.starts_with("runtime.") || name.starts_with("jvm.") {
+            Self::RUNTIME
+        } else if Self::ENHANCED_NAMES.iter().any(|start| name.starts_with(start)) {
+            Self::ENHANCED
+        } else {
+            self.service
+        };
+        Self { service, ..self }
+    }
 }
 
 /// The tags of a series in two parts: the context's own (sorted, without duplicates) and those that
@@ -209,4 +251,20 @@ pub struct ServiceCheck {
     pub message: String,
     /// Tags: sorted, without duplicates.
     pub tags: Vec<Tag>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_origins_apart_on_a_serverless_platform_only() {
+        let service = |name| Origin::serverless(36).of(name).service;
+        assert_eq!(service("page.views"), 472);
+        assert_eq!(service("gcp.run.enhanced.cold_start"), 473);
+        assert_eq!((service("runtime.go.heap"), service("jvm.gc")), (474, 474));
+        assert_eq!((service("runtimes"), service("gcp.runner.x")), (472, 472));
+        assert_eq!(Origin::serverless(36).of("datadog.agent.up"), Origin::NONE);
+        assert_eq!(Origin::DOGSTATSD.of("runtime.go.heap"), Origin::DOGSTATSD);
+    }
 }

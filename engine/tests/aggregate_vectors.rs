@@ -224,6 +224,7 @@ fn settings(vector: &Value) -> (WorkerSettings, MergeSettings) {
         context_expiry_s,
         global_tags: enricher.extra_tags().to_vec(),
         series_blocklist,
+        late: LateArrival::ReopensSlot,
         incomplete: match vector["incomplete"] == json!(true) {
             true => Incomplete::Shipped,
             false => Incomplete::Dropped,

@@ -193,5 +193,6 @@ fn merge_settings() -> MergeSettings {
         series_blocklist: Default::default(),
         origin: Origin::DOGSTATSD,
         incomplete: Incomplete::Shipped,
+        late: LateArrival::JoinsOpenSlot,
     }
 }

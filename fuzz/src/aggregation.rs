@@ -221,6 +221,7 @@ pub(crate) fn merge_settings() -> MergeSettings {
         global_tags: Vec::new(),
         series_blocklist: Blocklist::default(),
         incomplete: Incomplete::Shipped,
+        late: LateArrival::JoinsOpenSlot,
         origin: Origin::DOGSTATSD,
     }
 }

@@ -56,7 +56,7 @@ fn check_whole(spool: &mut Spool, path: &Path, record: &Record<'_>) {
     let id = EndpointId::new(record.base_url, record.slot);
     let restored = spool.claim(&[&other, &id]).expect("a whole file is given out");
     assert_eq!(restored.endpoint, usize::from(id != other));
-    assert_eq!(restored.payload.route as u8, record.route);
+    assert_eq!(restored.payload.kind as u8, record.kind);
     assert_eq!(restored.payload.encoding as u8, record.encoding);
     assert_eq!(restored.taken, if record.taken == 0 { Taken::No } else { Taken::Maybe });
     assert_eq!((restored.payload.items, restored.payload.points), (record.items, record.points));
@@ -77,11 +77,11 @@ enum Reading<'a> {
 /// The fields of a whole file.
 struct Record<'a> {
     slot: u16,
-    route: u8,
+    kind: u8,
     encoding: u8,
     taken: u8,
-    items: u32,
-    points: u32,
+    items: u64,
+    points: u64,
     base_url: &'a str,
     body: &'a [u8],
 }
@@ -110,19 +110,19 @@ fn fields(content: &[u8]) -> Option<Record<'_>> {
     if number(content.len() - 4, 4)? != u64::from(crc.sum()) {
         return None;
     }
-    let url_end = 40 + usize::try_from(number(32, 4)?).ok()?;
-    let body_end = url_end + usize::try_from(number(36, 4)?).ok()?;
+    let url_end = 56 + usize::try_from(number(48, 4)?).ok()?;
+    let body_end = url_end + usize::try_from(number(52, 4)?).ok()?;
     let record = Record {
         slot: u16::try_from(number(10, 2)?).ok()?,
-        route: *content.get(12)?,
+        kind: *content.get(12)?,
         encoding: *content.get(13)?,
         taken: *content.get(14)?,
-        items: u32::try_from(number(16, 4)?).ok()?,
-        points: u32::try_from(number(20, 4)?).ok()?,
-        base_url: str::from_utf8(content.get(40..url_end)?).ok()?,
+        items: number(16, 8)?,
+        points: number(24, 8)?,
+        base_url: str::from_utf8(content.get(56..url_end)?).ok()?,
         body: content.get(url_end..body_end)?,
     };
-    let is_known = record.route < 6 && record.encoding < 4 && record.taken < 2;
+    let is_known = record.kind < 6 && record.encoding < 4 && record.taken < 2;
     (is_known && body_end + 4 == content.len()).then_some(record)
 }
 

@@ -15,4 +15,5 @@ pub mod payload;
 pub mod net;
 pub mod forward;
 
+pub mod report;
 pub mod shipper;

@@ -165,5 +165,19 @@ pub const SPOOL_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Files that are known at once; those beyond wait for the next start.
 pub const SPOOL_FILES_MAX: usize = 65_536;
 
-/// Files whose content is in memory at once: each holds a descriptor for its lock.
+/// Files whose content is in memory at once: each holds a descriptor for its lock. The endpoints
+/// share them evenly, so that the files of a dead one don't keep those of the others on disk.
 pub const SPOOL_CLAIMS_MAX: usize = 32;
+
+/// Most of the stop's time that is kept for writing what could not be delivered.
+pub const SPOOL_STOP_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Of what is left of the stop the spool gets at most this part.
+pub const SPOOL_STOP_SHARE: u32 = 4;
+
+/// Most bytes that are read of the file with the API key.
+pub const KEY_FILE_BYTES_MAX: u64 = 65_536;
+
+/// Files that are read in one go while the agent is at work; those beyond wait for the next turn of
+/// its loop.
+pub const SPOOL_LOOKS_MAX: usize = 16;

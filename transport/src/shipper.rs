@@ -1,35 +1,44 @@
 //! Closed buckets to payloads to transactions; and the last part of the stop: flush and deliver.
 //!
 //! ```text
-//!  bucket rings ─▶ Merge ─▶ builders ─▶ Payload ─▶ every endpoint's queue ─▶ its connections
+//!  bucket rings ─▶ Merge ─▶ Encoder ─▶ Payload ─▶ every endpoint's queue ─▶ its connections
+//!                                                    ▲            │
+//!                                     at the start   └── spool ◀──┘  at the stop
 //! ```
 //!
 //! One thread drives all of it with one poll. It sleeps until a worker hands something over, a
 //! connection moves, or a pause ends.
 
-use crate::forward::endpoint::{Dispatch, Endpoint, Fate};
-use crate::forward::outcome::{Attempt, NotSent as NotSentClass, Sent, Unanswered};
-use crate::forward::transaction::{self, HeaderValue, TransactionId, headers};
-use crate::http::{self, Method, Path, Request, ResponseError};
-use crate::net::{Answer, Broken, Failure, Late, NotSent, Phase, Pool};
-use crate::payload::{
-    Encoding, EventsBuilder, Lost, Payload, PayloadKind, PayloadSettings, SeriesBuilder,
-    SeriesFormat, ServiceChecksBuilder, SketchesBuilder,
-};
+mod attempt;
+mod encoder;
+mod key_file;
+mod outlet;
+
+pub use encoder::Enabled;
+pub use outlet::{Outlet, OutletSettings};
+
+use crate::forward::backoff::Rng;
+use crate::forward::endpoint::{Endpoint, Fate, Undelivered};
+use crate::forward::spool::{Spool, SpoolCounters, SpoolLimits};
+use crate::limits::{SPOOL_STOP_SHARE, SPOOL_STOP_TIME_MAX};
+use crate::payload::PayloadSettings;
+use crate::report::{EndpointReport, Report, ReportRequest};
+use encoder::Encoder;
+use lastdrop_engine::context::Tag;
 use lastdrop_engine::ledger::{ShipperCounts, ShipperLedger};
-use lastdrop_engine::merge::{Item, Merge};
+use lastdrop_engine::merge::Merge;
 use lastdrop_engine::stop::{Delivered, Drained, Flushed};
 use lastdrop_engine::wake::Waker;
-use mio::{Events, Poll, Token};
+use mio::{Poll, Token};
+use outlet::{Outlets, since_1970_s};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+use tracing::warn;
 
 /// Token of the wake-up among the events; connections have those below.
 const WAKE: Token = Token(usize::MAX);
-
-/// Events taken at once; the rest waits for the next poll.
-const EVENTS_MAX: usize = 64;
 
 /// What the supervisor asks of the shipper.
 #[derive(Debug)]
@@ -42,35 +51,46 @@ pub enum Command {
         /// When the whole stop has to be over.
         deadline: Instant,
     },
+    /// Say how far delivery has come.
+    Report(ReportRequest),
 }
 
-/// How payloads are made.
+/// How payloads are made and kept.
 #[derive(Clone, Debug)]
 pub struct ShipperSettings {
-    /// Format of series.
-    pub series: SeriesFormat,
     /// Compression and limits.
     pub payloads: PayloadSettings,
+    /// The same for v3 series.
+    pub payloads_v3: PayloadSettings,
+    /// What is made at all.
+    pub enabled: Enabled,
     /// Host of the agent, named in events payloads.
     pub hostname: String,
+    /// Where undelivered payloads go, if anywhere.
+    pub spool: Option<SpoolSettings>,
 }
 
-/// One endpoint with its connections; none if nothing may be sent to it.
-pub struct Outlet {
-    /// Queue, breakers and ledger.
-    pub endpoint: Endpoint,
-    /// Connections; none without a key.
-    pub pool: Option<Pool>,
+/// Where undelivered payloads go.
+#[derive(Clone, Debug)]
+pub struct SpoolSettings {
+    /// The folder to make the spool in.
+    pub path: PathBuf,
+    /// Its limits.
+    pub limits: SpoolLimits,
+    /// Draws the names of its files.
+    pub rng: Rng,
 }
 
 /// The shipper's thread of work.
 pub struct Shipper {
-    poll: Poll,
     merge: Merge,
     commands: rtrb::Consumer<Command>,
-    outlets: Vec<Outlet>,
+    outlets: Outlets,
+    spool: Option<Spool>,
     /// Wake workers that wait for room in their bucket ring.
     workers: Vec<Waker>,
+    /// Asked for a report that can't be given yet.
+    asked: Vec<ReportRequest>,
     settings: ShipperSettings,
     counts: ShipperCounts,
     ledger: ShipperLedger,
@@ -82,6 +102,8 @@ pub struct Shipped {
     pub delivered: Option<Delivered>,
     /// The endpoints, settled.
     pub endpoints: Vec<Endpoint>,
+    /// What the spool has done, if there was one.
+    pub spool: Option<SpoolCounters>,
 }
 
 impl Shipper {
@@ -107,78 +129,110 @@ impl Shipper {
         settings: ShipperSettings,
     ) -> (Self, ShipperLedger) {
         let ledger = ShipperLedger::default();
-        let counts = ShipperCounts::default();
         let shipper = Self {
-            poll,
             merge,
             commands,
-            outlets,
+            outlets: Outlets::new(poll, outlets),
+            spool: None,
             workers,
+            asked: Vec::new(),
             settings,
-            counts,
+            counts: ShipperCounts::default(),
             ledger: ledger.clone(),
         };
         (shipper, ledger)
     }
 
+    /// Replaces the tags put on everything and on series; see [`Merge::set_tags`].
+    pub fn set_tags(&mut self, everywhere: Vec<Tag>, series_only: Vec<Tag>) {
+        self.merge.set_tags(everywhere, series_only);
+    }
+
     /// Ships until told to finish.
     pub fn run(mut self) -> Shipped {
-        let mut events = Events::with_capacity(EVENTS_MAX);
+        self.open_spool();
         loop {
-            match self.commands.pop() {
-                Ok(Command::Finish { drained, deadline }) => return self.finish(drained, deadline),
-                Err(_) if self.commands.is_abandoned() => return self.abandoned(),
-                Err(_) => {}
+            // Looked for before the commands are: what was given before the end is then there.
+            let abandoned = self.commands.is_abandoned();
+            while let Ok(command) = self.commands.pop() {
+                match command {
+                    Command::Finish { drained, deadline } => return self.finish(drained, deadline),
+                    Command::Report(request) => self.asked.push(request),
+                }
+            }
+            if abandoned {
+                return self.abandoned();
             }
             self.merge.take_in();
             for worker in &self.workers {
                 worker.wake();
             }
             self.flush_closed();
-            self.turn(&mut events);
+            self.report();
+            // What an earlier run left comes in slices, each as short as a turn.
+            let more = self.claim();
+            let asked = self.asked.iter().map(|request| request.until).min();
+            self.outlets.turn(more.then(Instant::now).or(asked));
+            self.release();
         }
+    }
+
+    /// Answers those who wait for a report, where there is no more to wait for.
+    fn report(&mut self) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let (flushed, now) = (self.merge.flushed(), Instant::now());
+        let delivered = self.outlets.endpoints().all(|endpoint| endpoint.is_idle());
+        let outlets = &mut self.outlets;
+        self.asked.retain(|request| {
+            let due = request.is_due(flushed, delivered, now);
+            if due {
+                let endpoints = outlets.endpoints().map(|endpoint| EndpointReport::new(endpoint));
+                request.answer(Report { flushed, delivered, endpoints: endpoints.collect() });
+            }
+            !due
+        });
     }
 
     /// The end of the stop: everything that was handed over leaves the merge, and what is queued is
     /// delivered as long as there is time.
     fn finish(mut self, drained: Drained, deadline: Instant) -> Shipped {
+        let deliver_until = self.deliver_until(deadline);
+        self.outlets.begin_stop(deliver_until);
         let flushed = self.flush_everything(drained);
-        let now = Instant::now();
-        for Outlet { endpoint, pool } in &mut self.outlets {
-            endpoint.begin_stop(deadline, now);
-            if let Some(pool) = pool {
-                pool.set_deadline(deadline);
-            }
-        }
-        let mut events = Events::with_capacity(EVENTS_MAX);
-        let in_flight = |outlet: &Outlet| outlet.pool.as_ref().map_or(0, Pool::unfinished) > 0;
-        while self.outlets.iter().any(|outlet| outlet.pool.is_some() && !outlet.endpoint.is_idle())
-        {
-            if Instant::now() >= deadline && !self.outlets.iter().any(in_flight) {
+        while !self.outlets.are_idle() {
+            if Instant::now() >= deliver_until && self.outlets.are_silent() {
                 break;
             }
-            self.turn_until(&mut events, Some(deadline));
+            self.outlets.turn(Some(deliver_until));
+            self.release();
         }
-        self.settle();
-        Shipped { delivered: Some(flushed.delivered()), endpoints: self.endpoints() }
+        self.settle(deadline);
+        self.shipped(Some(flushed.delivered()))
     }
 
     /// The supervisor is gone: nothing proves that all is here, so nothing is flushed.
     fn abandoned(mut self) -> Shipped {
-        self.settle();
-        Shipped { delivered: None, endpoints: self.endpoints() }
+        self.settle(Instant::now() + SPOOL_STOP_TIME_MAX);
+        self.shipped(None)
     }
 
-    fn endpoints(self) -> Vec<Endpoint> {
-        self.outlets.into_iter().map(|outlet| outlet.endpoint).collect()
+    fn shipped(self, delivered: Option<Delivered>) -> Shipped {
+        Shipped {
+            delivered,
+            endpoints: self.outlets.into_endpoints(),
+            spool: self.spool.map(|spool| spool.counters().clone()),
+        }
     }
 
-    /// Settles what the endpoints still hold.
-    fn settle(&mut self) {
-        for Outlet { endpoint, .. } in &mut self.outlets {
-            for undelivered in endpoint.finish() {
-                endpoint.settle(undelivered, Fate::GivenUp);
-            }
+    /// When delivery ends: with a spool, early enough to write what is left.
+    fn deliver_until(&self, deadline: Instant) -> Instant {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let reserve = (left / SPOOL_STOP_SHARE).min(SPOOL_STOP_TIME_MAX);
+        match self.spool {
+            Some(_) => deadline.checked_sub(reserve).unwrap_or(deadline),
+            None => deadline,
         }
     }
 
@@ -199,250 +253,76 @@ impl Shipper {
         flushed
     }
 
-    fn turn(&mut self, events: &mut Events) {
-        self.turn_until(events, None);
-    }
-
-    /// Sends what may be sent, sleeps until something happens, and takes note of it.
-    fn turn_until(&mut self, events: &mut Events, deadline: Option<Instant>) {
-        let now = Instant::now();
-        for outlet in &mut self.outlets {
-            outlet.send(now);
-        }
-        let wakeups = self.outlets.iter().filter_map(Outlet::next_wakeup).chain(deadline);
-        let timeout = wakeups.min().map(|at| at.saturating_duration_since(now));
-        if self.poll.poll(events, timeout).is_err() {
-            events.clear();
-        }
-        let now = Instant::now();
-        for outlet in &mut self.outlets {
-            outlet.handle(events, now);
-        }
-    }
-}
-
-impl Outlet {
-    /// Hands the endpoint's next requests to the connections.
-    fn send(&mut self, now: Instant) {
-        let Some(pool) = &mut self.pool else { return };
-        while let Some(dispatch) = self.endpoint.poll_send(now) {
-            match request(&dispatch) {
-                Ok(request) => pool.send(dispatch.id.number(), request, now),
-                Err(_) => {
-                    // A header that can't be written is a fault of the key: no attempt was made.
-                    let attempt = Attempt::NotSent { why: NotSentClass::Local };
-                    self.endpoint.handle_outcome(dispatch.id, attempt, now);
-                    return;
-                }
+    /// Opens the spool, unless nothing may be sent anyway. One that can't be opened is none.
+    fn open_spool(&mut self) {
+        let Some(SpoolSettings { path, limits, rng }) = self.settings.spool.take() else { return };
+        if self.outlets.may_send() {
+            match Spool::open(&path, limits, rng, since_1970_s()) {
+                Ok(spool) => self.spool = Some(spool),
+                Err(why) => warn!("{why}"),
             }
         }
     }
 
-    /// Drives the connections and tells the endpoint what came of its requests.
-    fn handle(&mut self, events: &Events, now: Instant) {
-        let Some(pool) = &mut self.pool else { return };
-        for event in events {
-            if event.token() == WAKE {
-                pool.handle_wake(now);
-            } else {
-                pool.handle_event(event.token(), now);
+    /// Reads a slice of the spool; says whether there is more to be had.
+    fn claim(&mut self) -> bool {
+        let Some(spool) = self.spool.as_mut().filter(|spool| spool.has_more()) else {
+            return false;
+        };
+        if let Some(restored) = spool.claim(&self.outlets.ids())
+            && let Some(endpoint) = self.outlets.endpoints().nth(restored.endpoint)
+        {
+            endpoint.restore(restored.payload, restored.taken, restored.ticket);
+        }
+        spool.has_more()
+    }
+
+    /// Gives back the files whose payloads are decided.
+    fn release(&mut self) {
+        let Some(spool) = &mut self.spool else { return };
+        for endpoint in self.outlets.endpoints() {
+            while let Some(release) = endpoint.poll_release() {
+                spool.release(release);
             }
         }
-        if pool.next_timeout().is_some_and(|at| at <= now) {
-            pool.handle_timeout(now);
-        }
-        while let Some((number, result)) = pool.poll_done() {
-            let id = TransactionId::from_number(number);
-            self.endpoint.handle_outcome(id, attempt(&result), now);
-        }
     }
 
-    fn next_wakeup(&self) -> Option<Instant> {
-        let pool = self.pool.as_ref()?;
-        pool.next_timeout().into_iter().chain(self.endpoint.next_wakeup()).min()
-    }
-}
-
-/// The request that carries a payload.
-fn request(dispatch: &Dispatch) -> Result<Request, http::RequestError> {
-    let payload = &dispatch.payload;
-    let headers = headers(payload, &dispatch.key)
-        .map(|header| match header.value {
-            HeaderValue::Plain(value) => http::Header::new(header.name, value),
-            HeaderValue::Secret(key) => http::Header::secret(header.name, key.expose()),
-        })
-        .collect::<Result<_, _>>()?;
-    let path = Path::new(payload.route.path())?;
-    Ok(Request { method: Method::Post, path, headers, body: payload.body.clone() })
-}
-
-/// What a result of the connections means to the forwarder.
-fn attempt(result: &Result<Answer, Failure>) -> Attempt {
-    match result {
-        Ok(answer) => Attempt::Answered { status: answer.status, retry_after: None },
-        Err(Failure::NotSent(why)) => Attempt::NotSent { why: not_sent(why) },
-        Err(Failure::WhileSending(why)) => {
-            // At the deadline it isn't known what of the request has left.
-            let sent = match why {
-                Broken::Late(Late::Deadline) => Sent::Whole,
-                _ => Sent::Part,
-            };
-            Attempt::Unanswered { sent, why: unanswered(why) }
-        }
-        Err(Failure::NoAnswer(why)) => {
-            Attempt::Unanswered { sent: Sent::Whole, why: unanswered(why) }
-        }
-    }
-}
-
-fn not_sent(why: &NotSent) -> NotSentClass {
-    match why {
-        NotSent::Resolve(_) => NotSentClass::Resolve,
-        NotSent::Connect(_) => NotSentClass::Connect,
-        NotSent::Proxy(_) => NotSentClass::Proxy,
-        NotSent::Tls(_) => NotSentClass::Tls,
-        NotSent::Late(Late::Deadline, _) => NotSentClass::Deadline,
-        NotSent::Late(Late::Timeout, phase) => match phase {
-            Phase::Resolving => NotSentClass::Resolve,
-            Phase::Tunneling => NotSentClass::Proxy,
-            Phase::Handshaking => NotSentClass::Tls,
-            Phase::Waiting => NotSentClass::Local,
-            Phase::Connecting | Phase::Sending => NotSentClass::Connect,
-        },
-        NotSent::Broken(_) => NotSentClass::Connect,
-        NotSent::TooManyWaiting => NotSentClass::Local,
-    }
-}
-
-fn unanswered(why: &Broken) -> Unanswered {
-    match why {
-        Broken::Late(Late::Deadline) => Unanswered::Deadline,
-        Broken::Late(Late::Timeout) => Unanswered::Timeout,
-        Broken::Answer(ResponseError::ClosedBeforeResponse) | Broken::Socket(_) => {
-            Unanswered::Closed
-        }
-        Broken::Answer(ResponseError::TruncatedHead | ResponseError::TruncatedBody) => {
-            Unanswered::Truncated
-        }
-        Broken::Answer(_) | Broken::Tls(_) => Unanswered::Malformed,
-    }
-}
-
-/// Series, sketches, events and checks of one flush on their way into payloads and queues.
-struct Encoder<'a> {
-    series: SeriesBuilder,
-    sketches: SketchesBuilder,
-    events: EventsBuilder,
-    service_checks: ServiceChecksBuilder,
-    outlets: &'a mut [Outlet],
-    counts: &'a mut ShipperCounts,
-}
-
-impl<'a> Encoder<'a> {
-    /// Cheap: the builders allocate with their first item.
-    fn new(
-        settings: &ShipperSettings,
-        outlets: &'a mut [Outlet],
-        counts: &'a mut ShipperCounts,
-    ) -> Self {
-        Self {
-            series: SeriesBuilder::new(settings.series, &settings.payloads),
-            sketches: SketchesBuilder::new(&settings.payloads),
-            events: EventsBuilder::new(&settings.payloads, &settings.hostname),
-            service_checks: ServiceChecksBuilder::new(&settings.payloads),
-            outlets,
-            counts,
-        }
-    }
-
-    fn push(&mut self, item: Item<'_>) {
-        match item {
-            Item::Series(series) | Item::Passed(series) => {
-                let lost = self.series.push(&series);
-                self.count(lost);
-            }
-            Item::Sketch(sketches) => {
-                let lost = self.sketches.push(&sketches);
-                self.count(lost);
-            }
-            Item::Events(events) => {
-                let lost = self.events.push_all(events);
-                self.count(lost);
-            }
-            Item::ServiceChecks(checks) => {
-                for check in checks {
-                    let lost = self.service_checks.push(check);
-                    self.count(lost);
-                }
-            }
-        }
-        while let Some(payload) = self.take_full() {
-            self.enqueue(payload);
-        }
-    }
-
-    /// Sends what the builders still hold on its way.
-    fn finish(&mut self) {
+    /// Settles what the endpoints still hold: into the spool as far as there is one and time until
+    /// `deadline`, one endpoint after the other, of each the newest first.
+    fn settle(&mut self, deadline: Instant) {
+        let mut left: Vec<_> =
+            self.outlets.endpoints().map(|endpoint| endpoint.finish().into_iter()).collect();
         loop {
-            let rest = self
-                .series
-                .finish()
-                .or_else(|| self.sketches.finish())
-                .or_else(|| self.events.finish())
-                .or_else(|| self.service_checks.finish());
-            let Some(payload) = rest else { break };
-            self.enqueue(payload);
+            let mut settled = 0;
+            for (endpoint, left) in self.outlets.endpoints().zip(&mut left) {
+                let Some(undelivered) = left.next() else { continue };
+                let fate = put(self.spool.as_mut(), endpoint, &undelivered, deadline);
+                endpoint.settle(undelivered, fate);
+                settled += 1;
+            }
+            if settled == 0 {
+                break;
+            }
         }
-    }
-
-    fn take_full(&mut self) -> Option<Payload> {
-        self.series
-            .take_full()
-            .or_else(|| self.sketches.take_full())
-            .or_else(|| self.events.take_full())
-            .or_else(|| self.service_checks.take_full())
-    }
-
-    fn count(&mut self, lost: Lost) {
-        self.counts.too_large += lost.too_large;
-        self.counts.not_finite += lost.not_finite;
-        self.counts.not_expressible += lost.no_index;
-    }
-
-    /// Queues a payload at every endpoint; they share its body.
-    fn enqueue(&mut self, payload: Payload) {
-        self.counts.payloads += 1;
-        self.counts.body_bytes += payload.body.len() as u64;
-        self.counts.uncompressed_bytes += payload.uncompressed_bytes;
-        match payload.kind {
-            PayloadKind::Events => self.counts.events_encoded += payload.items,
-            PayloadKind::ServiceChecks => self.counts.service_checks_encoded += payload.items,
-            _ => self.counts.points_encoded += payload.points,
-        }
-        for outlet in &mut *self.outlets {
-            outlet.endpoint.enqueue(to_transaction(&payload));
+        self.release();
+        if let Some(spool) = &mut self.spool {
+            spool.sync();
         }
     }
 }
 
-fn to_transaction(payload: &Payload) -> transaction::Payload {
-    transaction::Payload {
-        route: match payload.kind {
-            PayloadKind::SeriesV1 => transaction::Route::SeriesV1,
-            PayloadKind::SeriesV2 => transaction::Route::SeriesV2,
-            PayloadKind::SeriesV3 => transaction::Route::SeriesV3,
-            PayloadKind::Sketches => transaction::Route::Sketches,
-            PayloadKind::Events => transaction::Route::Events,
-            PayloadKind::ServiceChecks => transaction::Route::Checks,
-        },
-        encoding: match payload.encoding {
-            Encoding::Identity => transaction::Encoding::Identity,
-            Encoding::Zstd => transaction::Encoding::Zstd,
-            Encoding::Deflate => transaction::Encoding::Deflate,
-            Encoding::Gzip => transaction::Encoding::Gzip,
-        },
-        body: payload.body.clone(),
-        items: u32::try_from(payload.items).unwrap_or(u32::MAX),
-        points: u32::try_from(payload.points).unwrap_or(u32::MAX),
+fn put(
+    spool: Option<&mut Spool>,
+    endpoint: &Endpoint,
+    undelivered: &Undelivered,
+    deadline: Instant,
+) -> Fate {
+    match spool {
+        None => Fate::GivenUp,
+        Some(spool) if Instant::now() >= deadline => spool.leave(undelivered),
+        Some(spool) => spool.put(endpoint.id(), undelivered, since_1970_s()),
     }
 }
+
+#[cfg(test)]
+mod tests;

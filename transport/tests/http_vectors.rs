@@ -260,6 +260,16 @@ fn a_sink_keeps_a_prefix_and_counts_the_rest() {
 }
 
 /// A failed reader stays failed, whatever comes.
+/// The final answer's value, folded lines joined; that of an interim answer is not meant for us.
+#[test]
+fn a_wish_for_a_pause_is_the_final_answers() {
+    let answer = b"HTTP/1.1 103 Early Hints\r\nRetry-After: 1\r\n\r\n\
+        HTTP/1.1 503 No\r\nretry-after:\r\n 7 \r\nContent-Length: 0\r\n\r\n";
+    let mut reader = ResponseReader::new(Purpose::Exchange, ResponseLimits::default());
+    reader.read(answer, &mut BodySink::default()).unwrap();
+    assert_eq!(reader.response().unwrap().retry_after.unwrap().trim_ascii(), b"7");
+}
+
 #[test]
 fn an_error_is_final() {
     let mut reader = ResponseReader::new(Purpose::Exchange, ResponseLimits::default());

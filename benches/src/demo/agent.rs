@@ -13,7 +13,7 @@ const NAME: &str = "lastdrop";
 
 /// Finds the agent beside this program, or builds it there with the profile that this program was
 /// built with.
-pub(super) fn find_or_build(screen: &mut Screen) -> Result<PathBuf, DemoError> {
+pub(crate) fn find_or_build(screen: &mut Screen) -> Result<PathBuf, DemoError> {
     let this = std::env::current_exe().map_err(during("find this program"))?;
     let folder = output_folder(&this);
     let agent = folder.join(NAME);
@@ -64,7 +64,7 @@ fn text_of(command: &Command) -> String {
 
 /// Keeps the settings of whoever runs the demo from reaching the agent: they would change what it
 /// sends, or where to.
-pub(super) fn clear_settings(command: &mut Command) {
+pub(crate) fn clear_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if steers_the_agent(&name.to_string_lossy()) {
             command.env_remove(name);
@@ -80,7 +80,7 @@ fn steers_the_agent(name: &str) -> bool {
 }
 
 /// Ends an agent that was given up.
-pub(super) fn kill(id: u32) {
+pub(crate) fn kill(id: u32) {
     if let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) {
         // Fails only if it ended this instant.
         let _ = kill_process(pid, Signal::KILL);

@@ -4,16 +4,21 @@
 //! What is reported as accepted is what the intake counted; what is reported as sent is what the
 //! task's own sends returned. The agent's receipt is shown beside the two and has no say in them.
 
-mod agent;
+pub(crate) mod agent;
 mod outcome;
 mod screen;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,7 +29,7 @@ pub use outcome::Outcome;
 pub use screen::Screen;
 
 /// An API key in the usual form that opens nothing.
-const API_KEY: &str = "00112233445566778899aabbccddeeff";
+pub(crate) const API_KEY: &str = "00112233445566778899aabbccddeeff";
 
 /// How long the agent may take beyond the task's stream before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,6 +52,11 @@ pub struct DemoOptions {
     pub over: Duration,
     /// Messages of the last burst.
     pub burst: u64,
+    /// Settings of the agent beside those that the demo needs.
+    pub settings: Vec<(&'static str, String)>,
+    /// Words before the agent's own on its command line: a program that starts it with less
+    /// privileges.
+    pub launcher: Vec<OsString>,
 }
 
 impl Default for DemoOptions {
@@ -59,6 +69,8 @@ impl Default for DemoOptions {
             stream: 10_000,
             over: Duration::from_secs(5),
             burst: 500,
+            settings: Vec::new(),
+            launcher: Vec::new(),
         }
     }
 }
@@ -96,7 +108,7 @@ impl fmt::Display for DemoError {
 impl std::error::Error for DemoError {}
 
 /// Names the step that an I/O error belongs to.
-fn during(step: impl Into<String>) -> impl FnOnce(io::Error) -> DemoError {
+pub(crate) fn during(step: impl Into<String>) -> impl FnOnce(io::Error) -> DemoError {
     let step = step.into();
     move |error| DemoError::Setup { step, error }
 }
@@ -108,6 +120,9 @@ fn during(step: impl Into<String>) -> impl FnOnce(io::Error) -> DemoError {
 /// The demo could not be set up. A loss is no error: it is in the outcome.
 pub fn run(options: &DemoOptions, screen: &mut Screen) -> Result<Outcome, DemoError> {
     let folder = tempfile::tempdir().map_err(during("make a temporary folder"))?;
+    // The launcher may make another user of us.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777))
+        .map_err(during("open the temporary folder to all users"))?;
     let program = match &options.agent {
         Some(path) => path.clone(),
         None => agent::find_or_build(screen)?,
@@ -156,9 +171,12 @@ impl Run<'_> {
         let port = free_udp_port().map_err(during("find a free UDP port"))?;
         let log = File::create(self.log_file()).map_err(during("create the agent's log"))?;
         let log_too = log.try_clone().map_err(during("share the agent's log"))?;
-        let mut command = Command::new(program);
+        let launcher = self.options.launcher.iter().map(OsString::as_os_str);
+        let mut words = launcher.chain([program.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or(program.as_os_str()));
         agent::clear_settings(&mut command);
         command
+            .args(words)
             .args(["init", "--receipt"])
             .arg(self.receipt_file())
             .arg("--")
@@ -173,6 +191,7 @@ impl Run<'_> {
             .env("DD_API_KEY", API_KEY)
             .env("DD_DD_URL", self.intake.url())
             .env("DD_DOGSTATSD_PORT", port.to_string())
+            .envs(self.options.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(log_too);
@@ -242,10 +261,22 @@ impl Run<'_> {
     }
 }
 
-/// Finds a port that nobody listens on. Another program may take it before the agent does; the
-/// agent then says so and the demo fails in the open.
-fn free_udp_port() -> io::Result<u16> {
-    Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port())
+/// Finds a port that nobody listens on, below those that the kernel hands out by itself: a socket
+/// of a client can't take it before the agent does. Within a process no port is given twice in a
+/// row, so that several runs can look at once.
+pub(crate) fn free_udp_port() -> io::Result<u16> {
+    static NEXT: LazyLock<AtomicU64> =
+        LazyLock::new(|| AtomicU64::new(RandomState::new().build_hasher().finish() >> 1));
+    const LOWEST: u16 = 10_240;
+    const COUNT: u16 = 20_000;
+    for _ in 0..COUNT {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed) % u64::from(COUNT);
+        let port = LOWEST + u16::try_from(step).unwrap_or(0);
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(io::Error::other(format!("none from {LOWEST} to {} is free", LOWEST + COUNT - 1)))
 }
 
 #[cfg(test)]

@@ -260,9 +260,14 @@ impl Context {
 }
 
 /// SplitMix64: small, seeded, good enough to choose load.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
+    /// The same seed gives the same numbers.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -272,7 +277,7 @@ impl Random {
     }
 
     /// A number below a bound above 0; of the upper half of the bits, without a division.
-    fn below(&mut self, bound: u32) -> u32 {
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
         let product = (self.next() >> 32) * u64::from(bound);
         u32::try_from(product >> 32).unwrap_or(0)
     }

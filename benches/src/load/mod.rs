@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::sink::{BATCH_MAX, OnFull, Sent, Sink, Target};
 use block::Block;
+pub(crate) use block::Random;
 pub use block::{Kind, Mix, MixError};
 pub(crate) use pace::Pacer;
 
@@ -139,9 +140,41 @@ pub struct Failed {
 ///
 /// A socket can't be opened or connected. Failed sends are no error: they are in the report.
 pub fn run(options: &LoadOptions) -> io::Result<LoadReport> {
+    prepare(options)?.run()
+}
+
+/// Builds the datagrams and opens the sockets, but sends nothing yet.
+///
+/// # Errors
+///
+/// A socket can't be opened or connected.
+pub fn prepare(options: &LoadOptions) -> io::Result<Load> {
     let shares = (0..options.senders.max(1)).map(|number| Share::of(options, number));
     let senders = shares.map(|share| Sender::new(options, share));
     let senders = senders.collect::<io::Result<Vec<_>>>()?;
+    Ok(Load { target: options.target.to_string(), seed: options.seed, senders })
+}
+
+/// A load that is ready to be sent.
+pub struct Load {
+    target: String,
+    seed: u64,
+    senders: Vec<Sender>,
+}
+
+impl Load {
+    /// Sends it, and reports.
+    ///
+    /// # Errors
+    ///
+    /// A sender has panicked.
+    pub fn run(self) -> io::Result<LoadReport> {
+        let Self { target, seed, senders } = self;
+        run_all(senders, LoadReport { target, seed, ..LoadReport::default() })
+    }
+}
+
+fn run_all(senders: Vec<Sender>, report: LoadReport) -> io::Result<LoadReport> {
     let start = Instant::now();
     let finished = thread::scope(|scope| {
         let running: Vec<_> =
@@ -150,12 +183,7 @@ pub fn run(options: &LoadOptions) -> io::Result<LoadReport> {
         joined.collect::<Result<Vec<_>, _>>()
     });
     let finished = finished.map_err(|_| io::Error::other("a sender panicked"))?;
-    let mut report = LoadReport {
-        target: options.target.to_string(),
-        seed: options.seed,
-        seconds: start.elapsed().as_secs_f64(),
-        ..LoadReport::default()
-    };
+    let mut report = LoadReport { seconds: start.elapsed().as_secs_f64(), ..report };
     for sender in finished {
         sender.add_to(&mut report);
     }

@@ -17,7 +17,11 @@ fn the_declaration_is_consistent() {
 /// For all commands with settings: the flags are those of the table of keys, and each arrives.
 #[test]
 fn every_flag_of_the_table_is_declared_and_read_and_no_other() {
+    let with_settings = ["run", "init", "config"];
     for command in Cli::command().get_subcommands() {
+        if !with_settings.contains(&command.get_name()) {
+            continue;
+        }
         let declared: Vec<String> = command
             .get_arguments()
             .filter(|argument| argument.get_help_heading() == Some("Settings"))
@@ -25,6 +29,10 @@ fn every_flag_of_the_table_is_declared_and_read_and_no_other() {
             .filter(|&name| name != "config")
             .map(|name| format!("--{name}"))
             .collect();
+        if command.get_name() == "replay" {
+            assert!(declared.is_empty(), "a replay doesn't depend on the machine");
+            continue;
+        }
         let mut in_table: Vec<&str> = keys::ALL.iter().filter_map(|key| key.flag).collect();
         in_table.sort_unstable();
         let mut sorted = declared.clone();

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::secret::{Secret, Url};
 use super::types::{
-    Aggregate, Compressor, Endpoint, EolRequired, HttpProtocol, LogLevel, MapperProfile, Pin, Port,
-    Receipt, TlsVersion, UseV3, V3Endpoint,
+    Aggregate, Compressor, ControlSocket, Endpoint, EolRequired, HttpProtocol, InstanceTag,
+    LogLevel, MapperProfile, Pin, Port, Receipt, TlsVersion, UseV3, V3Endpoint,
 };
 
 /// Where metrics go.
@@ -110,6 +110,8 @@ pub(crate) struct Enrichment {
     pub(crate) version: String,
     /// Host; `none`: an empty one.
     pub(crate) hostname: String,
+    /// What tells the series of two instances apart.
+    pub(crate) instance_tag: InstanceTag,
     /// True: the agent adds metrics of the platform.
     pub(crate) enhanced_metrics: bool,
 }
@@ -244,6 +246,8 @@ pub(crate) struct Process {
     pub(crate) pin: Pin,
     /// Where the receipt goes.
     pub(crate) receipt: Receipt,
+    /// Where the agent is asked for its status.
+    pub(crate) control_socket: ControlSocket,
     /// True: a loss makes the exit status 3.
     pub(crate) strict: bool,
 }

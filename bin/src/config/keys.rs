@@ -7,11 +7,11 @@
 use super::key::{Key, Target};
 use super::read::{
     AGGREGATES, API_KEY, BACKOFF_BASE, BACKOFF_MAX, BOOL, BOOL_OR_AUTO, BUFFER, BYTES,
-    BYTES_OR_AUTO, COMPRESSOR, COUNT, COUNT_OR_NOTHING, COUNT_OR_ONE, COUNT_OR_ZERO, DAYS,
-    ENDPOINTS, EOL, FACTOR, HOST, HOSTS, HTTP_PROTOCOL, LOG_LEVEL, MINUTES, NAMES, PATH,
-    PERCENTILES, PIN, PORT, PROFILES, PROXY, RATIO, RECEIPT, RECOVERY, SECONDS, SECONDS_FROM_ONE,
-    SITE, SIZE, SOCKET_BUFFER, TAG_VALUE, TAGS, TEXT, THREADS, TIME, TLS_VERSION, URL, URLS,
-    USE_V3, V3_ENDPOINTS, ZSTD_LEVEL, ZSTD_LEVEL_OR_ZERO,
+    BYTES_OR_AUTO, COMPRESSOR, CONTROL_SOCKET, COUNT, COUNT_OR_NOTHING, COUNT_OR_ONE,
+    COUNT_OR_ZERO, DAYS, ENDPOINTS, EOL, FACTOR, HOST, HOSTS, HTTP_PROTOCOL, INSTANCE_TAG,
+    LOG_LEVEL, MINUTES, NAMES, PATH, PERCENTILES, PIN, PORT, PROFILES, PROXY, RATIO, RECEIPT,
+    RECOVERY, SECONDS, SECONDS_FROM_ONE, SITE, SIZE, SOCKET_BUFFER, TAG_VALUE, TAGS, TEXT, THREADS,
+    TIME, TLS_VERSION, URL, URLS, USE_V3, V3_ENDPOINTS, ZSTD_LEVEL, ZSTD_LEVEL_OR_ZERO,
 };
 
 /// Says into which field of the configuration a value of a kind is read.
@@ -48,6 +48,9 @@ pub(crate) const ALL: &[Key] = &[
         .flag("--receipt"),
     Key::new("lastdrop_strict", into!(BOOL, process.strict), "false", "exit with 3 if anything was lost")
         .flag("--strict"),
+
+    Key::new("lastdrop_control_socket", into!(CONTROL_SOCKET, process.control_socket), "auto", "unix socket that `lastdrop status` and `flush` ask; auto: lastdrop-<port>.sock under $XDG_RUNTIME_DIR, /run or /tmp")
+        .flag("--control-socket"),
 
     // Where metrics go.
     Key::new("api_key", into!(API_KEY, intake.api_key), "", "key of the intake; without one nothing is sent")
@@ -106,6 +109,7 @@ pub(crate) const ALL: &[Key] = &[
     Key::new("service", into!(TAG_VALUE, enrichment.service), "", "the tag service, likewise"),
     Key::new("version", into!(TAG_VALUE, enrichment.version), "", "the tag version, likewise"),
     Key::new("hostname", into!(TEXT, enrichment.hostname), "none", "host put on everything; none: no host"),
+    Key::new("lastdrop_instance_tag", into!(INSTANCE_TAG, enrichment.instance_tag), "off", "tag lastdrop_instance on series, not on distributions: without it counts and gauges of two instances overwrite each other at the intake; with it each instance has series of its own"),
     Key::new("enhanced_metrics", into!(BOOL, enrichment.enhanced_metrics), "true", "add the agent's own metrics of the platform"),
     Key::new("statsd_metric_namespace", into!(TEXT, enrichment.namespace), "", "put before every metric name, with a dot between"),
     Key::new("statsd_metric_namespace_blacklist", into!(NAMES, enrichment.namespace_exclusions), NO_NAMESPACE, "names that begin like this get no namespace"),

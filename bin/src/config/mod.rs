@@ -18,6 +18,7 @@ pub(crate) mod types;
 mod yaml;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -29,7 +30,7 @@ use self::groups::{
 use self::key::{Key, Role, Rule};
 use self::node::Node;
 pub(crate) use self::notices::Notice;
-use self::read::Put;
+use self::read::{Put, Reading};
 use self::sources::{Document, Environment, Found, SecretFile, Source, Sources};
 use crate::cli::Flags;
 
@@ -86,6 +87,14 @@ pub(crate) fn load(flags: Flags) -> Result<Config, ConfigError> {
         sources.key_file = Some(SecretFile::load(path)?);
     }
     resolve(&sources)
+}
+
+/// Reads a length of time as it is written in a setting (`1m30s`).
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    match (read::TIME.read)(&Node::text(text)) {
+        Reading::Good(time) => Some(time),
+        Reading::Replaced(_) | Reading::Bad => None,
+    }
 }
 
 /// Gives the file that the key is to be read from, unless the key itself is set where it counts as

@@ -177,6 +177,31 @@ pub(crate) enum Receipt {
     File(PathBuf),
 }
 
+/// What tells the series of two instances apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum InstanceTag {
+    /// Nothing.
+    #[default]
+    Off,
+    /// A tag of this process's own choice.
+    Random,
+    /// A tag with what the platform calls the instance.
+    Platform,
+}
+
+/// Where a running agent is asked for its status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ControlSocket {
+    /// At the first of the usual places that can be had.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// At this path.
+    Path(PathBuf),
+}
+
 /// How much the agent says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

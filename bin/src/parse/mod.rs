@@ -36,7 +36,7 @@ pub(crate) struct ParseArgs {
     /// Read test vectors: JSON objects with `in` or `in_hex`, `config` and `stage`. Prints one list
     /// of messages a line; environment and configuration file don't count.
     #[arg(long, conflicts_with_all = ["escapes", "hex", "enriched"])]
-    vectors: bool,
+    pub(crate) vectors: bool,
 }
 
 /// How far a message is followed.

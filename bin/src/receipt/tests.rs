@@ -37,6 +37,7 @@ fn every_other_field_has_its_line_on_the_page() {
         balanced: true,
         lossless: true,
         stop: StopReport { stage: "", took_ms: 0 },
+        panicked: Vec::new(),
         lanes: vec![LaneReport {
             lane: 0,
             proved: false,
@@ -63,6 +64,7 @@ fn every_other_field_has_its_line_on_the_page() {
             duplicates_possible: tally(),
             evicted: tally(),
         }],
+        spool: Some(SpoolReport::new(&SpoolCounters::default())),
         balances: vec![BalanceReport { name: "", left: 0, right: 0, holds: true }],
         notes: &[],
         log_lines_dropped: 0,
@@ -85,7 +87,7 @@ fn check_fields(value: &serde_json::Value) {
 
 #[test]
 fn counters_of_a_kind_stand_together_and_zeros_are_left_out() {
-    let counts = ReceiverCounts { received: [3, 0, 5], ..ReceiverCounts::default() };
+    let counts = ReceiverCounts { received: [3, 0, 5, 0], ..ReceiverCounts::default() };
     let json = serde_json::to_value(Counters(counts.each())).unwrap();
     assert_eq!(json["received"], serde_json::json!({ "udp": 3, "unix_stream": 5 }));
     assert_eq!(json["sweeps"], 0);

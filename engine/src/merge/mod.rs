@@ -21,6 +21,8 @@
 mod contexts;
 mod entries;
 mod lane;
+#[cfg(test)]
+mod tests;
 
 use self::contexts::{Contexts, MergedId};
 use self::entries::Entries;
@@ -31,6 +33,7 @@ use crate::enrich::Blocklist;
 use crate::handover::{BucketConsumer, Handover, Open, Passed};
 use crate::ledger::{MergeCounts, MergeLedger};
 use crate::limits::{PASSED_BATCH_LEN, SLOT_S};
+use crate::sampler::LateArrival;
 use crate::series::{
     Event, Origin, Point, Series, SeriesKind, ServiceCheck, SketchPoint, SketchSeries, Tags,
 };
@@ -55,6 +58,10 @@ pub struct MergeSettings {
     pub series_blocklist: Blocklist,
     /// What happens to slots that are open at the end.
     pub incomplete: Incomplete,
+    /// Whether counters without a sample get zeros for a slot that was closed before: only where it
+    /// [opens again](LateArrival::ReopensSlot) as in the reference agent. They would overwrite
+    /// points that were shipped.
+    pub late: LateArrival,
     /// Where the series come from.
     pub origin: Origin,
 }
@@ -103,7 +110,15 @@ pub struct Merge {
     cutoff: Slot,
     /// The latest time that a shipped close had.
     at: Stamp,
+    /// Number of the last flush that every worker has come to.
+    reached: u64,
+    /// Start of the last slot that this flush has left to its close, if it has left one.
+    owed: Option<u64>,
+    /// Number of the last flush that owes nothing any more.
+    flushed: u64,
     settings: MergeSettings,
+    /// Tags put on series: the global ones, and maybe more.
+    series_tags: Vec<Tag>,
     counts: MergeCounts,
     ledger: MergeLedger,
     /// Metric name with suffix; kept for its memory.
@@ -162,12 +177,27 @@ impl Merge {
             service_checks: Vec::new(),
             cutoff: Slot::default(),
             at: Stamp::default(),
+            reached: 0,
+            owed: None,
+            flushed: 0,
+            series_tags: settings.global_tags.clone(),
             settings,
             counts: MergeCounts::default(),
             ledger: ledger.clone(),
             name: String::new(),
         };
         (merge, ledger)
+    }
+
+    /// Replaces the tags put on everything, and says which more are put on series alone: sketches of
+    /// several processes are added up by the intake, their series overwrite each other unless a tag
+    /// tells them apart. Both sorted, without duplicates; to be called before anything is shipped.
+    pub fn set_tags(&mut self, everywhere: Vec<Tag>, series_only: Vec<Tag>) {
+        self.series_tags.clone_from(&everywhere);
+        self.series_tags.extend(series_only);
+        self.series_tags.sort_unstable();
+        self.series_tags.dedup();
+        self.settings.global_tags = everywhere;
     }
 
     /// Takes in what the workers have handed over.
@@ -193,6 +223,9 @@ impl Merge {
                 }
                 Due::Flush { number, at } => {
                     self.ship_parts(at, sink);
+                    self.reached = number;
+                    let now = ..=at.slot().start_s();
+                    self.owed = self.waiting.range(now).next_back().map(|(start_s, _)| *start_s);
                     self.release(
                         |stand| matches!(stand, Stand::Flushed { number: n, .. } if n <= number),
                     );
@@ -204,9 +237,19 @@ impl Merge {
                     self.release(|stand| matches!(stand, Stand::Closed(c) if c.number == number));
                 }
             }
+            if self.owed.is_none_or(|owed| self.waiting.range(..=owed).next().is_none()) {
+                self.flushed = self.reached;
+            }
             self.publish();
             return true;
         }
+    }
+
+    /// Number of the last flush of which everything has been shipped: what was received before its
+    /// marks has left the merge, also what had to wait for the close of its slot. 0 before the first.
+    #[must_use]
+    pub fn flushed(&self) -> u64 {
+        self.flushed
     }
 
     /// Ships everything that was handed over, open slots too unless the settings have it otherwise.
@@ -385,6 +428,11 @@ impl Merge {
     /// Emits what all workers have of one slot, or part of it.
     fn ship_slot(&mut self, start_s: u64, buckets: Vec<Waiting>, sink: &mut Sink<'_>) {
         let Part { second, zeros } = self.part(start_s);
+        let is_late = start_s < self.cutoff.start_s();
+        let zeros = match self.settings.late {
+            LateArrival::JoinsOpenSlot if is_late => Zeros::Given,
+            _ => zeros,
+        };
         let mut needs_zeros = false;
         let mut entries = Entries::default();
         for Waiting { lane, mut bucket } in buckets {
@@ -435,7 +483,9 @@ impl Merge {
             self.counts.passed += 1;
             self.counts.points += 1;
             let points = [Point { second, value }];
-            sink(Item::Passed(series(&self.settings, &context, &context.name, kind, &points)));
+            let name = &context.name;
+            let origin = self.settings.origin.of(name);
+            sink(Item::Passed(series(&self.series_tags, origin, &context, name, kind, &points)));
         }
     }
 
@@ -511,7 +561,7 @@ impl Merge {
                 tags: Tags { own: &context.tags, global: &self.settings.global_tags },
                 points: &[point],
                 no_index: false,
-                origin: self.settings.origin,
+                origin: self.settings.origin.of(&context.name),
             }));
         }
     }
@@ -537,10 +587,9 @@ impl Merge {
         }
         self.counts.points += 1;
         let points = [Point { second: second(start_s), value }];
-        sink(Item::Series(Series {
-            unit,
-            ..series(&self.settings, context, &self.name, kind, &points)
-        }));
+        let origin = self.settings.origin.of(&self.name);
+        let series = series(&self.series_tags, origin, context, &self.name, kind, &points);
+        sink(Item::Series(Series { unit, ..series }));
     }
 
     /// Forgets idle contexts that no worker knows and nothing waiting refers to.
@@ -558,7 +607,8 @@ impl Merge {
 
 /// A series without a unit.
 fn series<'a>(
-    settings: &'a MergeSettings,
+    global_tags: &'a [Tag],
+    origin: Origin,
     context: &'a Context,
     name: &'a str,
     kind: SeriesKind,
@@ -567,14 +617,14 @@ fn series<'a>(
     Series {
         name,
         host: &context.host,
-        tags: Tags { own: &context.tags, global: &settings.global_tags },
+        tags: Tags { own: &context.tags, global: global_tags },
         kind,
         points,
         interval_s: Series::INTERVAL_S,
         unit: "",
         source_type_name: "",
         no_index: false,
-        origin: settings.origin,
+        origin,
     }
 }
 

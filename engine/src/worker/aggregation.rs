@@ -14,6 +14,7 @@ use crate::message::{self, Event, Kind, Message, Metric, ServiceCheck};
 use crate::ring::Mark;
 use crate::sampler::{Access, LateArrival, Lateness, Sampler};
 use crate::time::{Slot, Stamp};
+use std::sync::Arc;
 
 /// Contexts and buckets of one worker.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(super) struct Aggregation {
     out: BucketProducer,
     counts: WorkerCounts,
     ended: bool,
+    #[cfg(feature = "planted-faults")]
+    pub(super) fault: Option<super::Fault>,
 }
 
 impl Aggregation {
@@ -46,7 +49,13 @@ impl Aggregation {
             out,
             counts: WorkerCounts::default(),
             ended: false,
+            #[cfg(feature = "planted-faults")]
+            fault: None,
         }
+    }
+
+    pub(super) fn set_enricher(&mut self, enricher: Arc<Enricher>) {
+        self.settings.enricher = enricher;
     }
 
     /// Applies a datagram.
@@ -64,9 +73,19 @@ impl Aggregation {
             bytes = self.without_torn_line(bytes);
         }
         for line in message::lines(bytes, line_end) {
+            #[cfg(feature = "planted-faults")]
+            if self.fault == Some(super::Fault::DropLine) {
+                self.fault = None;
+                continue;
+            }
             self.counts.lines += 1;
             let message = line.and_then(|line| message::parse(line.bytes, self.settings.parse));
             match message {
+                #[cfg(feature = "planted-faults")]
+                Ok(Message::Metric(metric)) if self.fault.take().is_some() => {
+                    self.metric(&metric, datagram.stamp);
+                    self.metric(&metric, datagram.stamp);
+                }
                 Ok(Message::Metric(metric)) => self.metric(&metric, datagram.stamp),
                 Ok(Message::Event(event)) => self.event(&event, datagram.stamp),
                 Ok(Message::ServiceCheck(check)) => self.service_check(&check, datagram.stamp),

@@ -44,6 +44,16 @@ pub struct WorkerSettings {
     pub enricher: Arc<Enricher>,
 }
 
+/// A fault planted on purpose, so that it can be seen that it is found.
+#[cfg(feature = "planted-faults")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A line is forgotten.
+    DropLine,
+    /// A metric is counted twice.
+    CountTwice,
+}
+
 /// What happens to samples with a time of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Timestamped {
@@ -92,6 +102,17 @@ impl Worker {
         (worker, observer, ledger)
     }
 
+    /// Replaces what is made of names and tags, where that is known only now; before the first turn.
+    pub fn set_enricher(&mut self, enricher: Arc<Enricher>) {
+        self.aggregation.set_enricher(enricher);
+    }
+
+    /// Plants a fault that strikes once.
+    #[cfg(feature = "planted-faults")]
+    pub fn plant(&mut self, fault: Option<Fault>) {
+        self.aggregation.fault = fault;
+    }
+
     /// Applies what is in the ring, up to [`TURN_BYTES_MAX`] bytes.
     pub fn turn(&mut self) -> Turn {
         // Look for the end before looking at the ring: empty seen first proves nothing.
@@ -110,12 +131,9 @@ impl Worker {
             self.aggregation.orphaned();
         }
         self.unpublished += applied;
-        self.publish();
-        // A worker without a receiver ends of its own accord, with no record whose epoch could wait:
-        // what it handed over last may still be on this side of the bucket ring.
-        let is_handed_over = self.aggregation.out().waiting() == 0 && self.unpublished == 0;
+        let settled = self.publish();
         match (applied, self.aggregation.has_ended()) {
-            (_, true) if is_handed_over => Turn::Ended,
+            (_, true) if settled == Settled::Yes => Turn::Ended,
             (0, _) => Turn::Idle,
             _ => Turn::Applied,
         }
@@ -124,9 +142,8 @@ impl Worker {
     /// True if a turn would find something to do.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.packets.is_abandoned()
-            || !self.packets.is_empty()
-            || self.aggregation.out().can_settle()
+        let orphaned = self.packets.is_abandoned() && !self.aggregation.has_ended();
+        orphaned || !self.packets.is_empty() || self.aggregation.out().can_settle()
     }
 
     /// Handovers that the merge can look at; it wants to be woken when this grows.
@@ -136,10 +153,71 @@ impl Worker {
     }
 
     /// Publishes counters, then the epoch, unless something handed over waits for room.
-    fn publish(&mut self) {
+    fn publish(&mut self) -> Settled {
         self.aggregation.publish(&self.ledger);
-        if self.aggregation.settle() == Settled::Yes && self.unpublished > 0 {
+        let settled = self.aggregation.settle();
+        if settled == Settled::Yes && self.unpublished > 0 {
             self.applied.advance(std::mem::take(&mut self.unpublished));
         }
+        settled
+    }
+}
+
+#[cfg(all(test, not(lastdrop_loom)))]
+mod tests {
+    use super::*;
+    use crate::datagram::{Datagram, Extent, Transport};
+    use crate::enrich::{Enricher, Settings};
+    use crate::handover::{Handover, bucket_ring};
+    use crate::limits::BUCKET_RING_LEN;
+    use crate::ring::{PacketProducer, packet_ring};
+    use std::sync::Arc;
+
+    fn settings() -> WorkerSettings {
+        WorkerSettings {
+            parse: Options::default(),
+            line_end: [LineEnd::Optional; 3],
+            context_bytes_max: usize::MAX,
+            context_expiry_s: 20,
+            late: LateArrival::JoinsOpenSlot,
+            timestamped: Timestamped::Aggregated,
+            enricher: Arc::new(Enricher::new(Settings::default())),
+        }
+    }
+
+    fn push(packets: &mut PacketProducer, bytes: &[u8]) {
+        let size = PacketProducer::record_bytes(bytes.len());
+        let stamp = crate::time::Stamp::from_s(1000);
+        let (transport, extent) = (Transport::Udp, Extent::Whole);
+        let Ok(mut batch) = packets.batch(size, size) else { panic!("the ring has room") };
+        batch.push(&Datagram { bytes, stamp, transport, extent });
+        batch.commit();
+    }
+
+    /// A worker whose receiver has died ends only when all that it has is in the bucket ring.
+    #[test]
+    fn an_orphaned_worker_with_a_full_bucket_ring_keeps_its_buckets() {
+        let (mut packets, consumer, _) = packet_ring(0, 1 << 20);
+        let (out, mut handovers) = bucket_ring();
+        let (mut worker, _, _) = Worker::new(consumer, out, settings());
+        for _ in 0..BUCKET_RING_LEN - 1 {
+            push(&mut packets, b"_e{1,1}:a|b");
+        }
+        push(&mut packets, b"a:1|c");
+        drop(packets);
+        let mut samples = 0;
+        while worker.turn() != Turn::Ended {
+            while let Some(handover) = handovers.pop() {
+                if let Handover::Bucket(bucket) = handover {
+                    samples += bucket.samples();
+                }
+            }
+        }
+        while let Some(handover) = handovers.pop() {
+            if let Handover::Bucket(bucket) = handover {
+                samples += bucket.samples();
+            }
+        }
+        assert_eq!(samples, 1);
     }
 }

@@ -22,11 +22,12 @@ use std::time::Instant;
 use super::backoff::{Backoff, BackoffSettings, Breaker, Rng};
 use super::host::without_user;
 use super::ledger::{DropReason, Imbalance, Ledger, Tally};
-use super::outcome::{Attempt, Cause, Connection, KeyUsed, Taken, Unanswered, Verdict, judge};
+use super::outcome::{Attempt, Cause, KeyUsed, NotSent, Taken, Unanswered, Verdict, judge};
 use super::retry::Backlog;
 use super::secret::Secret;
-use super::transaction::{Payload, Route, Ticket, Transaction, TransactionId};
+use super::transaction::{Ticket, Transaction, TransactionId};
 use crate::limits::{QUEUE_BYTES_DEFAULT, REQUESTS_IN_FLIGHT_DEFAULT, REQUESTS_IN_FLIGHT_MAX};
+use crate::payload::{Payload, PayloadKind};
 
 /// Which endpoint: a base URL and the place of its key among the keys of that URL. Holds no key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -99,8 +100,6 @@ pub struct Dispatch {
     pub payload: Payload,
     /// The key to send it with.
     pub key: Secret,
-    /// The connection that it may use.
-    pub connection: Connection,
 }
 
 /// A transaction that the stop did not deliver; to be given to [`Endpoint::settle`].
@@ -165,7 +164,7 @@ pub struct Endpoint {
     resend: VecDeque<Transaction>,
     /// At most `in_flight_max`.
     in_flight: Vec<InFlight>,
-    breakers: [Breaker; Route::COUNT],
+    breakers: [Breaker; PayloadKind::COUNT],
     backoff: Backoff,
     phase: Phase,
     /// Of the next payload made by this process; counts up from [`MADE_FIRST`].
@@ -263,8 +262,8 @@ impl Endpoint {
         }
     }
 
-    /// Says what to send now, if anything: at once what a dead connection cost, then new payloads
-    /// in order, then failed ones, newest first. The caller owes an outcome for each.
+    /// Says what to send now, if anything: at once what a replaced key cost, then new payloads in
+    /// order, then failed ones, newest first. The caller owes an outcome for each.
     pub fn poll_send(&mut self, now: Instant) -> Option<Dispatch> {
         let key = self.key.clone()?;
         let late = match self.phase {
@@ -283,12 +282,7 @@ impl Endpoint {
         if transaction.attempts > 0 {
             self.ledger.retried += Tally::from(&transaction.payload);
         }
-        let dispatch = Dispatch {
-            id: transaction.id,
-            payload: transaction.payload.clone(),
-            key,
-            connection: transaction.connection,
-        };
+        let dispatch = Dispatch { id: transaction.id, payload: transaction.payload.clone(), key };
         let transaction =
             Transaction { attempts: transaction.attempts.saturating_add(1), ..transaction };
         self.in_flight.push(InFlight { transaction, key_generation: self.key_generation });
@@ -305,32 +299,30 @@ impl Endpoint {
     ) -> Option<Verdict> {
         let place = self.in_flight.iter().position(|in_flight| in_flight.transaction.id == id)?;
         let InFlight { transaction, key_generation } = self.in_flight.swap_remove(place);
+        let taken = transaction.taken.and(attempt.taken());
+        let transaction = Transaction { taken, ..transaction };
         let key = if key_generation == self.key_generation {
             KeyUsed::Current
         } else {
             KeyUsed::Replaced
         };
-        let verdict = judge(attempt, key, transaction.connection);
+        let verdict = judge(attempt, key);
         self.note_key(attempt, key);
         match verdict {
             Verdict::Accepted => self.accept(transaction, now),
             Verdict::Refused { status } => self.refuse(transaction, status, now),
-            Verdict::Resend { cause, taken, connection } => {
-                let taken = transaction.taken.and(taken);
-                self.resend.push_back(Transaction { cause, taken, connection, ..transaction });
+            Verdict::Resend { cause } => {
+                self.resend.push_back(Transaction { cause, ..transaction });
             }
-            Verdict::Retry { cause, taken, after } => {
+            Verdict::Retry { cause, after } => {
                 self.last_failure = Some(cause);
-                let breaker = &mut self.breakers[transaction.payload.route.index()];
+                let breaker = &mut self.breakers[transaction.payload.kind.index()];
                 breaker.note_failure(after, &mut self.backoff, now);
-                let taken = transaction.taken.and(taken);
-                let connection = Connection::Any;
-                let evicted = self.backlog.push_retry(Transaction {
-                    cause,
-                    taken,
-                    connection,
-                    ..transaction
-                });
+                // That time ran out in the last attempt says less than why the ones before failed.
+                let cut_off = cause == Cause::NotSent(NotSent::Deadline);
+                let untried = transaction.cause == Cause::NeverTried;
+                let cause = if cut_off && !untried { transaction.cause } else { cause };
+                let evicted = self.backlog.push_retry(Transaction { cause, ..transaction });
                 self.note_evicted(evicted);
             }
         }
@@ -344,9 +336,8 @@ impl Endpoint {
         if self.key.is_none() || self.in_flight.len() >= self.in_flight_max {
             return None;
         }
-        let waiting = Route::ALL.into_iter().filter(|&route| self.backlog.waits(route));
-        let until =
-            waiting.filter_map(|route| self.breakers[route.index()].blocked_until()).min()?;
+        let waiting = PayloadKind::ALL.into_iter().filter(|&kind| self.backlog.waits(kind));
+        let until = waiting.filter_map(|kind| self.breakers[kind.index()].blocked_until()).min()?;
         match self.phase {
             Phase::Running => Some(until),
             Phase::Stopping { deadline } => Some(until).filter(|&until| until < deadline),
@@ -468,8 +459,8 @@ impl Endpoint {
 
     fn take_admitted(&mut self, now: Instant) -> Option<Transaction> {
         let breakers = &mut self.breakers;
-        let taken = self.backlog.take_next(|route| breakers[route.index()].admits(now))?;
-        breakers[taken.payload.route.index()].note_sent();
+        let taken = self.backlog.take_next(|kind| breakers[kind.index()].admits(now))?;
+        breakers[taken.payload.kind.index()].note_sent();
         Some(taken)
     }
 
@@ -489,7 +480,7 @@ impl Endpoint {
 
     /// The intake has decided: the route works, and a file is done with.
     fn note_answered(&mut self, transaction: &Transaction, now: Instant) {
-        self.breakers[transaction.payload.route.index()].note_success(&mut self.backoff, now);
+        self.breakers[transaction.payload.kind.index()].note_success(&mut self.backoff, now);
         self.releases.extend(transaction.ticket.map(Release::Remove));
     }
 

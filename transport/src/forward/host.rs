@@ -44,6 +44,22 @@ pub fn intake_url(base_url: &str, version: &str) -> String {
     format!("{scheme}://{}-app.agent.{domain}{path}", version.replace('.', "-"))
 }
 
+/// True if the host of a base URL, or one above it, is a domain of Datadog's.
+#[must_use]
+pub fn is_datadogs(base_url: &str) -> bool {
+    let base_url = without_user(base_url.trim());
+    let rest = base_url.split_once("://").map_or(&*base_url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#', ':']).next().unwrap_or_default();
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    DOMAINS.iter().any(|domain| {
+        host.strip_suffix(domain).is_some_and(|front| front.is_empty() || front.ends_with('.'))
+    })
+}
+
+/// The domains of Datadog's that take metrics.
+const DOMAINS: [&str; 6] =
+    ["datadoghq.com", "datadoghq.eu", "datad0g.com", "datad0g.eu", "ddog-gov.com", "ddog-gov.mil"];
+
 /// True for what may follow `app.`: optional `mrf.`, optional data centre, a domain of Datadog's,
 /// an optional final dot.
 fn takes_version(domain: &str) -> bool {
@@ -53,15 +69,7 @@ fn takes_version(domain: &str) -> bool {
         Some((label, rest)) if is_data_centre(label) => rest,
         _ => domain,
     };
-    matches!(
-        domain,
-        "datadoghq.com"
-            | "datadoghq.eu"
-            | "datad0g.com"
-            | "datad0g.eu"
-            | "ddog-gov.com"
-            | "ddog-gov.mil"
-    )
+    DOMAINS.contains(&domain)
 }
 
 /// Two or more lower-case letters, then one or two digits: `us5`, `ap1`.

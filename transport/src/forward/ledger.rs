@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::{Add, AddAssign, SubAssign};
 
 use super::outcome::Cause;
-use super::transaction::Payload;
+use crate::payload::Payload;
 
 /// A count of payloads, and of what they hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Tally {
 
 impl From<&Payload> for Tally {
     fn from(payload: &Payload) -> Self {
-        Self { payloads: 1, items: payload.items.into(), points: payload.points.into() }
+        Self { payloads: 1, items: payload.items, points: payload.points }
     }
 }
 

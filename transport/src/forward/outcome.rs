@@ -8,7 +8,8 @@
 //! | any other status, 3xx too: redirects are not followed | retried | failure |
 //! | request not sent, or not whole | retried | failure |
 //! | request sent whole, no complete answer | retried, perhaps a duplicate | failure |
-//! | kept connection was dead | sent again at once on a new one | untouched |
+//!
+//! A kept connection that turns out dead is no attempt: the connections see to it themselves.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,6 +25,9 @@ pub enum Attempt {
         status: u16,
         /// Its `Retry-After`, as a time from now (see [`super::retry_after::parse`]).
         retry_after: Option<Duration>,
+        /// Whether the intake may have taken the request before, on a kept connection that turned
+        /// out dead.
+        before: Taken,
     },
     /// No byte of the request left for the intake.
     NotSent {
@@ -36,12 +40,6 @@ pub enum Attempt {
         sent: Sent,
         /// How it ended.
         why: Unanswered,
-    },
-    /// A connection kept from an earlier request ended before any byte of the answer: the intake
-    /// had most likely closed it while it was idle.
-    Stale {
-        /// How much was sent.
-        sent: Sent,
     },
 }
 
@@ -122,16 +120,6 @@ impl Taken {
     }
 }
 
-/// Which connection an attempt may use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Connection {
-    /// Any, a kept one first.
-    #[default]
-    Any,
-    /// A new one: the kept one turned out to be dead.
-    Fresh,
-}
-
 /// Whether the key of the attempt is still the endpoint's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyUsed {
@@ -155,41 +143,24 @@ pub enum Verdict {
     Resend {
         /// Why the attempt did not count.
         cause: Cause,
-        /// Whether the intake may have taken it.
-        taken: Taken,
-        /// The connection to use.
-        connection: Connection,
     },
     /// To be sent again after a pause.
     Retry {
         /// Why.
         cause: Cause,
-        /// Whether the intake may have taken it.
-        taken: Taken,
         /// Pause that the intake asked for, already cut to [`RETRY_AFTER_MAX`].
         after: Option<Duration>,
     },
 }
 
-/// Judges an attempt that used `connection` and a key that is `key` by now.
+/// Judges an attempt that used a key that is `key` by now.
 #[must_use]
-pub fn judge(attempt: Attempt, key: KeyUsed, connection: Connection) -> Verdict {
+pub fn judge(attempt: Attempt, key: KeyUsed) -> Verdict {
     match attempt {
-        Attempt::Answered { status, retry_after } => judge_status(status, retry_after, key),
-        Attempt::NotSent { why } => {
-            Verdict::Retry { cause: Cause::NotSent(why), taken: Taken::No, after: None }
-        }
-        Attempt::Unanswered { sent, why } => {
-            Verdict::Retry { cause: Cause::Unanswered(why), taken: sent.taken(), after: None }
-        }
-        Attempt::Stale { sent } => {
-            let cause = Cause::Unanswered(Unanswered::Closed);
-            let taken = sent.taken();
-            match connection {
-                Connection::Any => Verdict::Resend { cause, taken, connection: Connection::Fresh },
-                // It was new: the intake itself hangs up, and that is a failure like any other.
-                Connection::Fresh => Verdict::Retry { cause, taken, after: None },
-            }
+        Attempt::Answered { status, retry_after, .. } => judge_status(status, retry_after, key),
+        Attempt::NotSent { why } => Verdict::Retry { cause: Cause::NotSent(why), after: None },
+        Attempt::Unanswered { why, .. } => {
+            Verdict::Retry { cause: Cause::Unanswered(why), after: None }
         }
     }
 }
@@ -198,23 +169,25 @@ fn judge_status(status: u16, retry_after: Option<Duration>, key: KeyUsed) -> Ver
     let cause = Cause::Status(status);
     match status {
         200..=299 => Verdict::Accepted,
-        403 if key == KeyUsed::Replaced => {
-            Verdict::Resend { cause, taken: Taken::No, connection: Connection::Any }
-        }
+        403 if key == KeyUsed::Replaced => Verdict::Resend { cause },
         400 | 403 | 413 => Verdict::Refused { status },
         429 | 503 => {
             let after = retry_after.map(|pause| pause.min(RETRY_AFTER_MAX));
-            Verdict::Retry { cause, taken: Taken::No, after }
+            Verdict::Retry { cause, after }
         }
-        _ => Verdict::Retry { cause, taken: Taken::No, after: None },
+        _ => Verdict::Retry { cause, after: None },
     }
 }
 
-impl Sent {
-    const fn taken(self) -> Taken {
+impl Attempt {
+    /// Whether the intake may have taken the payload without our knowing: an answer speaks for its
+    /// own request only.
+    #[must_use]
+    pub const fn taken(self) -> Taken {
         match self {
-            Self::Part => Taken::No,
-            Self::Whole => Taken::Maybe,
+            Self::Answered { before, .. } => before,
+            Self::NotSent { .. } | Self::Unanswered { sent: Sent::Part, .. } => Taken::No,
+            Self::Unanswered { sent: Sent::Whole, .. } => Taken::Maybe,
         }
     }
 }
@@ -243,9 +216,12 @@ impl fmt::Display for Cause {
 mod tests {
     use super::*;
 
+    fn answered(status: u16, retry_after: Option<Duration>) -> Attempt {
+        Attempt::Answered { status, retry_after, before: Taken::No }
+    }
+
     fn status(status: u16) -> Verdict {
-        let attempt = Attempt::Answered { status, retry_after: None };
-        judge(attempt, KeyUsed::Current, Connection::Any)
+        judge(answered(status, None), KeyUsed::Current)
     }
 
     /// For every status code there is: delivered, refused for good, or tried again.
@@ -255,7 +231,7 @@ mod tests {
             let expected = match code {
                 200..=299 => Verdict::Accepted,
                 400 | 403 | 413 => Verdict::Refused { status: code },
-                _ => Verdict::Retry { cause: Cause::Status(code), taken: Taken::No, after: None },
+                _ => Verdict::Retry { cause: Cause::Status(code), after: None },
             };
             assert_eq!(status(code), expected, "{code}");
         }
@@ -263,19 +239,15 @@ mod tests {
 
     #[test]
     fn a_403_for_a_key_that_was_replaced_is_sent_again_with_the_new_one() {
-        let attempt = Attempt::Answered { status: 403, retry_after: None };
-        let verdict = judge(attempt, KeyUsed::Replaced, Connection::Any);
-        assert!(matches!(verdict, Verdict::Resend { taken: Taken::No, .. }), "{verdict:?}");
+        let verdict = judge(answered(403, None), KeyUsed::Replaced);
+        assert_eq!(verdict, Verdict::Resend { cause: Cause::Status(403) });
     }
 
     #[test]
     fn retry_after_is_kept_for_429_and_503_up_to_the_cap() {
-        let after = |status, pause| {
-            let attempt = Attempt::Answered { status, retry_after: Some(pause) };
-            match judge(attempt, KeyUsed::Current, Connection::Any) {
-                Verdict::Retry { after, .. } => after,
-                other => panic!("{other:?}"),
-            }
+        let after = |status, pause| match judge(answered(status, Some(pause)), KeyUsed::Current) {
+            Verdict::Retry { after, .. } => after,
+            other => panic!("{other:?}"),
         };
         let short = Duration::from_secs(7);
         assert_eq!(after(429, short), Some(short));
@@ -288,17 +260,7 @@ mod tests {
     fn only_a_request_sent_whole_may_have_been_taken() {
         for (sent, expected) in [(Sent::Part, Taken::No), (Sent::Whole, Taken::Maybe)] {
             let attempt = Attempt::Unanswered { sent, why: Unanswered::Timeout };
-            let verdict = judge(attempt, KeyUsed::Current, Connection::Any);
-            assert!(matches!(verdict, Verdict::Retry { taken, .. } if taken == expected));
+            assert_eq!(attempt.taken(), expected);
         }
-    }
-
-    #[test]
-    fn a_dead_kept_connection_is_replaced_once_and_a_dead_new_one_is_a_failure() {
-        let attempt = Attempt::Stale { sent: Sent::Part };
-        let first = judge(attempt, KeyUsed::Current, Connection::Any);
-        assert!(matches!(first, Verdict::Resend { connection: Connection::Fresh, .. }));
-        let second = judge(attempt, KeyUsed::Current, Connection::Fresh);
-        assert!(matches!(second, Verdict::Retry { .. }));
     }
 }

@@ -8,13 +8,14 @@
 use std::collections::VecDeque;
 
 use super::ledger::Tally;
-use super::transaction::{Route, Transaction};
+use super::transaction::Transaction;
 use crate::limits::FRESH_TRANSACTIONS_MAX;
+use crate::payload::PayloadKind;
 
 /// The waiting transactions of one endpoint.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    lanes: [Lane; Route::COUNT],
+    lanes: [Lane; PayloadKind::COUNT],
     /// Sum over all lanes; exceeds `bytes_max` only while a single transaction waits.
     bytes: usize,
     bytes_max: usize,
@@ -38,7 +39,7 @@ impl Backlog {
     /// Adds a new transaction; returns those that had to make room, oldest first.
     pub(super) fn push_fresh(&mut self, transaction: Transaction) -> Vec<Transaction> {
         self.count(&transaction);
-        let lane = self.lane(transaction.payload.route);
+        let lane = self.lane(transaction.payload.kind);
         if lane.fresh.len() < FRESH_TRANSACTIONS_MAX {
             lane.fresh.push_back(transaction);
         } else {
@@ -51,19 +52,22 @@ impl Backlog {
     /// among them.
     pub(super) fn push_retry(&mut self, transaction: Transaction) -> Vec<Transaction> {
         self.count(&transaction);
-        self.lane(transaction.payload.route).insert_retry(transaction);
+        self.lane(transaction.payload.kind).insert_retry(transaction);
         self.evict()
     }
 
     /// Takes the next transaction of a route that `admits`: the oldest of the new ones, else the
     /// newest of the others.
-    pub(super) fn take_next(&mut self, admits: impl Fn(Route) -> bool) -> Option<Transaction> {
-        let lanes = || self.lanes.iter().zip(Route::ALL).filter(|&(_, route)| admits(route));
-        let fresh = lanes().filter_map(|(lane, route)| Some((lane.fresh.front()?.id, route))).min();
-        let retry = lanes().filter_map(|(lane, route)| Some((lane.retry.back()?.id, route))).max();
+    pub(super) fn take_next(
+        &mut self,
+        admits: impl Fn(PayloadKind) -> bool,
+    ) -> Option<Transaction> {
+        let lanes = || self.lanes.iter().zip(PayloadKind::ALL).filter(|&(_, kind)| admits(kind));
+        let fresh = lanes().filter_map(|(lane, kind)| Some((lane.fresh.front()?.id, kind))).min();
+        let retry = lanes().filter_map(|(lane, kind)| Some((lane.retry.back()?.id, kind))).max();
         let taken = match (fresh, retry) {
-            (Some((_, route)), _) => self.lane(route).fresh.pop_front(),
-            (None, Some((_, route))) => self.lane(route).retry.pop_back(),
+            (Some((_, kind)), _) => self.lane(kind).fresh.pop_front(),
+            (None, Some((_, kind))) => self.lane(kind).retry.pop_back(),
             (None, None) => None,
         }?;
         self.discount(&taken);
@@ -77,8 +81,8 @@ impl Backlog {
     }
 
     /// True if transactions of this route wait.
-    pub(super) fn waits(&self, route: Route) -> bool {
-        let lane = &self.lanes[route.index()];
+    pub(super) fn waits(&self, kind: PayloadKind) -> bool {
+        let lane = &self.lanes[kind.index()];
         !lane.fresh.is_empty() || !lane.retry.is_empty()
     }
 
@@ -112,8 +116,8 @@ impl Backlog {
         Some(oldest)
     }
 
-    const fn lane(&mut self, route: Route) -> &mut Lane {
-        &mut self.lanes[route.index()]
+    const fn lane(&mut self, kind: PayloadKind) -> &mut Lane {
+        &mut self.lanes[kind.index()]
     }
 
     fn count(&mut self, transaction: &Transaction) {
@@ -138,12 +142,20 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forward::transaction::{Encoding, Payload, TransactionId};
+    use crate::forward::transaction::TransactionId;
+    use crate::payload::{Encoding, Payload};
     use bytes::Bytes;
 
-    fn transaction(id: u64, route: Route, bytes: usize) -> Transaction {
+    fn transaction(id: u64, kind: PayloadKind, bytes: usize) -> Transaction {
         let body = Bytes::from(vec![b'x'; bytes]);
-        let payload = Payload { route, encoding: Encoding::Identity, body, items: 1, points: 1 };
+        let payload = Payload {
+            kind,
+            encoding: Encoding::Identity,
+            body,
+            items: 1,
+            points: 1,
+            uncompressed_bytes: 1,
+        };
         Transaction::new(TransactionId(id), payload)
     }
 
@@ -154,11 +166,15 @@ mod tests {
     #[test]
     fn new_ones_leave_in_order_and_then_failed_ones_newest_first() {
         let mut backlog = Backlog::new(1000);
-        for (id, route) in [(3, Route::SeriesV2), (1, Route::SeriesV2), (2, Route::Checks)] {
-            assert!(backlog.push_retry(transaction(id, route, 1)).is_empty());
+        for (id, kind) in [
+            (3, PayloadKind::SeriesV2),
+            (1, PayloadKind::SeriesV2),
+            (2, PayloadKind::ServiceChecks),
+        ] {
+            assert!(backlog.push_retry(transaction(id, kind, 1)).is_empty());
         }
         for id in [4, 5] {
-            assert!(backlog.push_fresh(transaction(id, Route::Sketches, 1)).is_empty());
+            assert!(backlog.push_fresh(transaction(id, PayloadKind::Sketches, 1)).is_empty());
         }
         let order = ids(std::iter::from_fn(|| backlog.take_next(|_| true)));
         assert_eq!(order, [4, 5, 3, 2, 1]);
@@ -168,12 +184,12 @@ mod tests {
     #[test]
     fn a_route_that_is_not_admitted_holds_back_only_its_own() {
         let mut backlog = Backlog::new(1000);
-        backlog.push_fresh(transaction(1, Route::Events, 1));
-        backlog.push_fresh(transaction(2, Route::SeriesV2, 1));
-        let admits = |route| route != Route::Events;
+        backlog.push_fresh(transaction(1, PayloadKind::Events, 1));
+        backlog.push_fresh(transaction(2, PayloadKind::SeriesV2, 1));
+        let admits = |kind| kind != PayloadKind::Events;
         assert_eq!(ids(backlog.take_next(admits)), [2]);
         assert!(backlog.take_next(admits).is_none());
-        assert!(backlog.waits(Route::Events) && !backlog.waits(Route::SeriesV2));
+        assert!(backlog.waits(PayloadKind::Events) && !backlog.waits(PayloadKind::SeriesV2));
     }
 
     #[test]
@@ -181,7 +197,7 @@ mod tests {
         let mut backlog = Backlog::new(1000);
         let beyond = u64::try_from(FRESH_TRANSACTIONS_MAX).unwrap();
         for id in 0..beyond + 2 {
-            backlog.push_fresh(transaction(id, Route::SeriesV2, 1));
+            backlog.push_fresh(transaction(id, PayloadKind::SeriesV2, 1));
         }
         let order = ids(std::iter::from_fn(|| backlog.take_next(|_| true)));
         assert_eq!(order[..2], [0, 1]);
@@ -191,25 +207,25 @@ mod tests {
     #[test]
     fn the_oldest_of_all_routes_make_room() {
         let mut backlog = Backlog::new(100);
-        backlog.push_retry(transaction(1, Route::SeriesV2, 40));
-        backlog.push_fresh(transaction(2, Route::Events, 20));
-        backlog.push_retry(transaction(3, Route::Sketches, 40));
-        assert_eq!(ids(backlog.push_fresh(transaction(4, Route::SeriesV2, 50))), [1, 2]);
+        backlog.push_retry(transaction(1, PayloadKind::SeriesV2, 40));
+        backlog.push_fresh(transaction(2, PayloadKind::Events, 20));
+        backlog.push_retry(transaction(3, PayloadKind::Sketches, 40));
+        assert_eq!(ids(backlog.push_fresh(transaction(4, PayloadKind::SeriesV2, 50))), [1, 2]);
         assert_eq!(backlog.bytes(), 90);
     }
 
     #[test]
     fn an_old_one_that_failed_does_not_push_out_newer_ones() {
         let mut backlog = Backlog::new(100);
-        backlog.push_fresh(transaction(2, Route::SeriesV2, 60));
-        assert_eq!(ids(backlog.push_retry(transaction(1, Route::SeriesV2, 60))), [1]);
+        backlog.push_fresh(transaction(2, PayloadKind::SeriesV2, 60));
+        assert_eq!(ids(backlog.push_retry(transaction(1, PayloadKind::SeriesV2, 60))), [1]);
     }
 
     #[test]
     fn one_that_is_too_large_for_the_queue_waits_alone() {
         let mut backlog = Backlog::new(100);
-        backlog.push_fresh(transaction(1, Route::SeriesV2, 10));
-        assert_eq!(ids(backlog.push_fresh(transaction(2, Route::SeriesV2, 500))), [1]);
+        backlog.push_fresh(transaction(1, PayloadKind::SeriesV2, 10));
+        assert_eq!(ids(backlog.push_fresh(transaction(2, PayloadKind::SeriesV2, 500))), [1]);
         assert_eq!(ids(backlog.take_all()), [2]);
         assert_eq!(backlog.bytes(), 0);
     }

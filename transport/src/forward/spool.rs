@@ -8,6 +8,7 @@
 //! The spool makes system calls but reads no clock: the time since 1970 comes in as a value.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::ops::Bound;
@@ -18,11 +19,12 @@ use super::backoff::Rng;
 use super::endpoint::{EndpointId, Fate, Release, Undelivered};
 use super::ledger::Tally;
 use super::outcome::Taken;
-use super::transaction::{Payload, Ticket};
+use super::transaction::Ticket;
 use crate::limits::{
     SPOOL_AGE_DAYS_DEFAULT, SPOOL_BYTES_DEFAULT, SPOOL_CLAIMS_MAX, SPOOL_FILE_BYTES_MAX,
-    SPOOL_FILES_MAX,
+    SPOOL_FILES_MAX, SPOOL_LOOKS_MAX,
 };
+use crate::payload::Payload;
 
 mod folder;
 mod record;
@@ -57,6 +59,19 @@ pub enum NotStored {
     NoSpace,
     /// The system refused it for another reason.
     Failed,
+    /// The deadline came first.
+    Late,
+}
+
+impl fmt::Display for NotStored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "full",
+            Self::NoSpace => "no_space",
+            Self::Failed => "failed",
+            Self::Late => "late",
+        })
+    }
 }
 
 /// What a spool has done. All only grow.
@@ -103,8 +118,14 @@ pub struct Spool {
     rng: Rng,
     /// Files of earlier processes that we have not claimed, with their size.
     files: BTreeMap<Name, u64>,
+    /// Files that were too old when the spool was opened, to be removed by and by.
+    outdated: Vec<Name>,
     /// Only files older than this have not been looked at by [`Spool::claim`].
     looked_at: Option<Name>,
+    /// Files that were looked at while their endpoint had its share of claims, with its place.
+    deferred: BTreeMap<Name, usize>,
+    /// Most claims of one endpoint.
+    share: usize,
     /// Bytes of all files, claimed and our own included.
     bytes: u64,
     claims: BTreeMap<Ticket, Claim>,
@@ -117,6 +138,7 @@ pub struct Spool {
 /// A file whose content is in memory.
 #[derive(Debug)]
 struct Claim {
+    endpoint: usize,
     name: Name,
     bytes: u64,
     taken: Taken,
@@ -126,7 +148,8 @@ struct Claim {
 
 impl Spool {
     /// Opens the spool in a folder of its own inside `path`; makes it, mode 0700, if it isn't
-    /// there. Removes what is too old at `now_s` (seconds since 1970). Allocates a name a file.
+    /// there. What is too old at `now_s` (seconds since 1970) goes with the first claims. Allocates a
+    /// name a file and reads none.
     ///
     /// # Errors
     /// The folder can't be made or is not private, or files can't be written and locked in it.
@@ -143,7 +166,10 @@ impl Spool {
             limits,
             rng,
             files: BTreeMap::new(),
+            outdated: Vec::new(),
             looked_at: None,
+            deferred: BTreeMap::new(),
+            share: SPOOL_CLAIMS_MAX,
             bytes: 0,
             claims: BTreeMap::new(),
             next_ticket: 0,
@@ -151,35 +177,48 @@ impl Spool {
             counters: SpoolCounters::default(),
         };
         spool.survey();
-        spool.remove_outdated(now_s);
+        spool.note_outdated(now_s);
         // The bound may have been lowered since; what can't be removed stays.
         let _ = spool.make_room(0);
         Ok(spool)
     }
 
     /// Reads the next file for one of `endpoints`, newest first, and locks it until the ticket is
-    /// given back. `None` if there is no more for now: none left, or [`SPOOL_CLAIMS_MAX`] out.
+    /// given back. Looks at [`SPOOL_LOOKS_MAX`] files at most; `None` if none of them was to be had,
+    /// which is the end only if [`Spool::has_more`] says so. The endpoints and their order stay the
+    /// same from call to call; each gets its share of the claims.
     pub fn claim(&mut self, endpoints: &[&EndpointId]) -> Option<Restored> {
-        while self.claims.len() < SPOOL_CLAIMS_MAX {
-            let (&name, &bytes) = match self.looked_at {
-                Some(newest) => self.files.range(..newest).next_back(),
-                None => self.files.last_key_value(),
-            }?;
-            self.looked_at = Some(name);
+        self.share = SPOOL_CLAIMS_MAX.div_ceil(endpoints.len().max(1));
+        for _ in 0..SPOOL_LOOKS_MAX {
+            if let Some(name) = self.outdated.pop() {
+                if let Some(tally) = self.discard(name) {
+                    self.counters.outdated += tally;
+                }
+                continue;
+            }
+            if self.claims.len() >= SPOOL_CLAIMS_MAX {
+                return None;
+            }
+            let name = self.next_name()?;
             let Some((lock, record)) = self.read(name) else { continue };
-            let Record { endpoint, payload, taken, .. } = record;
-            let Some(endpoint) = endpoints.iter().position(|&id| *id == endpoint) else {
+            let Some(endpoint) = endpoints.iter().position(|&id| *id == record.endpoint) else {
                 self.counters.no_endpoint += 1;
                 continue;
             };
-            self.files.remove(&name);
-            let ticket = Ticket(self.next_ticket);
-            self.next_ticket += 1;
-            self.claims.insert(ticket, Claim { name, bytes, taken, _lock: lock });
-            self.counters.restored += Tally::from(&payload);
-            return Some(Restored { endpoint, payload, taken, ticket });
+            if self.has_room(endpoint) {
+                return Some(self.hold(endpoint, name, lock, record));
+            }
+            self.deferred.insert(name, endpoint);
         }
         None
+    }
+
+    /// Tells whether another call of [`Spool::claim`] may find something.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        let claimable = self.claims.len() < SPOOL_CLAIMS_MAX
+            && (self.next_unseen().is_some() || self.next_deferred().is_some());
+        claimable || !self.outdated.is_empty()
     }
 
     /// Gives a ticket back: removes its file, or leaves it to a later start.
@@ -235,6 +274,18 @@ impl Spool {
         }
     }
 
+    /// Says what becomes of something that there is no time to put away: its file of an earlier run
+    /// stays, else it is lost.
+    pub fn leave(&mut self, undelivered: &Undelivered) -> Fate {
+        if let Some(ticket) = undelivered.ticket {
+            self.release(Release::Keep(ticket));
+            return Fate::Spooled;
+        }
+        *self.counters.not_stored.entry(NotStored::Late).or_default() +=
+            Tally::from(&undelivered.payload);
+        Fate::GivenUp
+    }
+
     /// Makes sure that what was put away survives a crash of the machine.
     pub fn sync(&mut self) {
         self.note(self.folder.sync());
@@ -271,15 +322,48 @@ impl Spool {
         }
     }
 
-    fn remove_outdated(&mut self, now_s: u64) {
+    fn note_outdated(&mut self, now_s: u64) {
         let oldest_s = now_s.saturating_sub(self.limits.age_max.as_secs());
         let oldest = Name { created_s: oldest_s, sequence: 0, random: 0 };
-        let outdated: Vec<Name> = self.files.range(..oldest).map(|(&name, _)| name).collect();
-        for name in outdated {
-            if let Some(tally) = self.discard(name) {
-                self.counters.outdated += tally;
-            }
+        self.outdated = self.files.range(..oldest).map(|(&name, _)| name).collect();
+    }
+
+    /// Takes the next file to look at: one whose endpoint has room for it again, else a new one.
+    fn next_name(&mut self) -> Option<Name> {
+        if let Some(name) = self.next_deferred() {
+            self.deferred.remove(&name);
+            return Some(name);
         }
+        self.looked_at = Some(self.next_unseen()?);
+        self.looked_at
+    }
+
+    fn next_unseen(&self) -> Option<Name> {
+        let unseen = match self.looked_at {
+            Some(newest) => self.files.range(..newest).next_back(),
+            None => self.files.last_key_value(),
+        };
+        unseen.map(|(&name, _)| name)
+    }
+
+    fn next_deferred(&self) -> Option<Name> {
+        let mut newest_first = self.deferred.iter().rev();
+        newest_first.find(|&(_, &endpoint)| self.has_room(endpoint)).map(|(&name, _)| name)
+    }
+
+    fn has_room(&self, endpoint: usize) -> bool {
+        self.claims.values().filter(|claim| claim.endpoint == endpoint).count() < self.share
+    }
+
+    /// Keeps a file locked while its content is in memory.
+    fn hold(&mut self, endpoint: usize, name: Name, lock: File, record: Record) -> Restored {
+        let Record { payload, taken, .. } = record;
+        let bytes = self.files.remove(&name).unwrap_or_default();
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.claims.insert(ticket, Claim { endpoint, name, bytes, taken, _lock: lock });
+        self.counters.restored += Tally::from(&payload);
+        Restored { endpoint, payload, taken, ticket }
     }
 
     /// Writes a record into a file of its own.

@@ -18,8 +18,8 @@
 //!
 //! The rules are those of RFC 9112, read strictly where a proxy and we could disagree about where a
 //! message ends (lengths, chunk framing, bare CR), and leniently where nothing hangs on it (a bare
-//! LF between field lines, folded values, HTTP/1.2). No general parser draws the line there, hence
-//! our own. The outcome depends on the bytes alone, never on how they were cut.
+//! LF between field lines, folded values, HTTP/1.2). No general parser of whole messages draws the
+//! line there; `httparse` takes the field lines apart for us. The outcome depends on the bytes alone, never on how they were cut.
 
 #![deny(clippy::indexing_slicing)]
 

@@ -79,6 +79,8 @@ pub struct Response {
     pub interim: Vec<u16>,
     /// What ended the body.
     pub framing: Framing,
+    /// The value of `Retry-After`, for whoever understands it.
+    pub retry_after: Option<Vec<u8>>,
     /// Why the connection cannot be used again; `None` if it can.
     pub close: Option<CloseReason>,
     /// Bytes that were given after the answer's end; of a tunnel, its first bytes.
@@ -113,6 +115,7 @@ pub struct ResponseReader {
     interim: Vec<u16>,
     /// Decided at the end of the final head.
     framing: Framing,
+    retry_after: Option<Vec<u8>>,
     close: Option<CloseReason>,
     leftover_bytes: u64,
 }
@@ -139,6 +142,7 @@ impl ResponseReader {
             status_line: StatusLine::default(),
             interim: Vec::new(),
             framing: Framing::None,
+            retry_after: None,
             close: None,
             leftover_bytes: 0,
         }
@@ -197,6 +201,7 @@ impl ResponseReader {
             status: self.status_line.status,
             interim: self.interim.clone(),
             framing: self.framing,
+            retry_after: self.retry_after.clone(),
             close: match self.leftover_bytes {
                 0 => self.close,
                 _ if self.framing == Framing::Tunnel => self.close,
@@ -238,7 +243,7 @@ impl ResponseReader {
 
     /// Decides at the blank line what follows: another head, a body, or nothing.
     fn after_head(&mut self) -> Result<State, ResponseError> {
-        let fields = std::mem::take(&mut self.fields);
+        let mut fields = std::mem::take(&mut self.fields);
         self.lines = Lines::default();
         let StatusLine { status, minor } = self.status_line;
         if status == 101 {
@@ -252,6 +257,7 @@ impl ResponseReader {
             return Ok(State::StatusLine);
         }
         self.close = close_asked(minor, fields.connection.as_deref());
+        self.retry_after = fields.retry_after.take();
         if self.purpose == Purpose::Tunnel && status < 300 {
             self.framing = Framing::Tunnel;
             return Ok(State::Complete);

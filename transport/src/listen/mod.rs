@@ -23,6 +23,7 @@ mod unix_datagram;
 mod unix_stream;
 
 use std::collections::HashSet;
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixDatagram;
@@ -102,6 +103,19 @@ pub struct Listeners {
     pub ports: Ports,
     /// What was granted.
     pub report: ListenReport,
+}
+
+/// A socket for the agent's own metrics: what is sent into the first end comes out of the second
+/// like any client's datagram, and is counted as the agent's own. Sending never blocks.
+///
+/// # Errors
+///
+/// What the kernel reports.
+pub fn own() -> io::Result<(UnixDatagram, Socket)> {
+    let (sender, receiver) = UnixDatagram::pair()?;
+    sender.set_nonblocking(true)?;
+    receiver.set_nonblocking(true)?;
+    Ok((sender, Socket::new(receiver.into(), Transport::Own, Stamps::Off)))
 }
 
 /// Binds everything that `settings` ask for, or nothing.

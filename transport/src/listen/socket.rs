@@ -71,7 +71,7 @@ impl Socket {
     pub fn refuse(&self) -> io::Result<()> {
         match self.transport {
             Transport::Udp => sys::refuse(self.as_fd()),
-            Transport::UnixDatagram | Transport::UnixStream => {
+            Transport::UnixDatagram | Transport::UnixStream | Transport::Own => {
                 SockRef::from(self).shutdown(Shutdown::Read)
             }
         }
@@ -83,7 +83,7 @@ impl Socket {
     pub fn queue_info(&self) -> Option<QueueInfo> {
         match self.transport {
             Transport::Udp => sys::queue_info(self.as_fd()).ok(),
-            Transport::UnixDatagram | Transport::UnixStream => None,
+            Transport::UnixDatagram | Transport::UnixStream | Transport::Own => None,
         }
     }
 
@@ -92,6 +92,12 @@ impl Socket {
     #[must_use]
     pub fn drops(&self) -> Option<u32> {
         self.queue_info().map(|info| info.drops)
+    }
+
+    /// Returns the kernel memory that may wait, in bytes.
+    #[must_use]
+    pub fn receive_buffer_bytes(&self) -> Option<u32> {
+        self.queue_info().map(|info| info.receive_buffer_bytes)
     }
 
     /// Returns the kernel memory of what waits, in bytes; 0 if nothing does.

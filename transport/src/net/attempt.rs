@@ -42,6 +42,8 @@ pub struct Timeouts {
     pub tls_handshake: Duration,
     /// How long an unused connection is kept.
     pub idle: Duration,
+    /// Age at which a connection gets no further request; none: it may serve for ever.
+    pub connection_age: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -51,6 +53,7 @@ impl Default for Timeouts {
             connect: CONNECT_TIME_MAX,
             tls_handshake: TLS_HANDSHAKE_TIME_MAX,
             idle: IDLE_TIME_MAX,
+            connection_age: None,
         }
     }
 }
@@ -66,6 +69,10 @@ pub struct Answer {
     pub connection: ConnectionUse,
     /// Why the connection could not be kept; `None` if it was.
     pub close: Option<CloseReason>,
+    /// The value of `Retry-After`.
+    pub retry_after: Option<Vec<u8>>,
+    /// How much of the request had gone into a connection that turned out dead before.
+    pub sent_before: Sent,
 }
 
 /// What kind of connection brought an answer.
@@ -108,6 +115,8 @@ pub(super) struct Job {
     pub(super) request: Request,
     /// When the whole of it is late; set when its first attempt starts.
     pub(super) until: Instant,
+    /// How much of it went into a connection that turned out dead.
+    pub(super) sent_before: Sent,
 }
 
 /// One attempt.
@@ -153,8 +162,9 @@ pub(super) enum Outcome {
     Hungry,
     /// It has an answer; the stream can be used again if it is there.
     Answered(Answer, Option<Stream>),
-    /// The connection had served before and was dead: the request is to be sent on a new one.
-    Dead,
+    /// The connection had served before and was dead: the request is to be sent on a new one. So
+    /// much of it had gone into the dead one.
+    Dead(Sent),
     /// It failed.
     Failed(Failure),
 }
@@ -256,7 +266,7 @@ impl Attempt {
 
     fn connected(&mut self, socket: TcpStream, plan: &Plan, now: Instant) -> Next {
         self.until = self.job.until;
-        let stream = Stream::plain(socket);
+        let stream = Stream::plain(socket, now);
         match &plan.way {
             Way::Plain | Way::Forwarded(_) => Continue(exchanging(&self.job, plan, stream)),
             Way::Secure(config) => self.secure(stream, config, plan, now),
@@ -319,9 +329,16 @@ impl Attempt {
                 self.step = Step::Exchanging(stream, exchange);
                 Outcome::Hungry
             }
-            Ok(Turn::Answered(Response { status, close, .. })) => {
+            Ok(Turn::Answered(Response { status, close, retry_after, .. })) => {
                 let body = exchange.take_body();
-                let answer = Answer { status, body, connection: self.connection, close };
+                let answer = Answer {
+                    status,
+                    body,
+                    connection: self.connection,
+                    close,
+                    retry_after,
+                    sent_before: self.job.sent_before,
+                };
                 let stream = match close {
                     None => Some(stream),
                     Some(_) => {
@@ -331,13 +348,13 @@ impl Attempt {
                 };
                 Outcome::Answered(answer, stream)
             }
-            // A server may close an idle connection at any time; it read nothing of the request
-            // then.
+            // A server may close an idle connection at any time; most likely it read nothing of
+            // the request then.
             Err(_)
                 if self.connection == ConnectionUse::Reused
                     && exchange.answered() == Answered::Nothing =>
             {
-                Outcome::Dead
+                Outcome::Dead(exchange.sent())
             }
             Err(why) => Outcome::Failed(broken(&exchange, why)),
         }

@@ -36,9 +36,12 @@ pub(super) enum Answered {
 
 /// How much of a request left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
+pub enum Sent {
+    /// No byte.
     Nothing,
+    /// Some bytes, never the last one.
     Part,
+    /// All of it.
     Whole,
 }
 

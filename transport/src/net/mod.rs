@@ -14,6 +14,7 @@ mod target;
 mod tls;
 
 pub use attempt::{Answer, ConnectionUse, Timeouts};
+pub use exchange::Sent;
 pub use failure::{
     Broken, ConnectFailure, Failure, Late, NotSent, Phase, ProxyFailure, ResolveFailure, TlsFailure,
 };

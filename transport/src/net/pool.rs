@@ -23,12 +23,13 @@ use mio::{Registry, Token, Waker};
 use rustls::ClientConfig;
 
 use super::attempt::{Answer, Attempt, ConnectionUse, Job, Outcome, Plan, Timeouts, Way, later};
-use super::failure::{Failure, Late, NotSent, Phase, ResolveFailure};
+use super::exchange::Sent;
+use super::failure::{Broken, Failure, Late, NotSent, Phase, ResolveFailure};
 use super::proxy::ProxyUrl;
 use super::resolve::{Addresses, Resolver};
 use super::stream::{ReadOutcome, Stream};
 use super::target::{Scheme, Target};
-use crate::http::Request;
+use crate::http::{Request, ResponseError};
 use crate::limits::{IDLE_CONNECTIONS_MAX, POOL_WAITING_MAX, READ_BYTES};
 
 /// What a pool is made with.
@@ -211,7 +212,8 @@ impl Pool {
                 },
             };
             let Some((id, request)) = self.waiting.pop_front() else { return };
-            let job = Job { id, request, until: later(now, self.plan.timeouts.request) };
+            let until = later(now, self.plan.timeouts.request);
+            let job = Job { id, request, until, sent_before: Sent::Nothing };
             match stream {
                 Some(stream) => {
                     let attempt = Attempt::reuse(job, self.token_of(slot), &self.plan, stream);
@@ -246,11 +248,11 @@ impl Pool {
     }
 
     fn open(&mut self, slot: usize, job: Job, connection: ConnectionUse, now: Instant) {
-        let id = job.id;
+        let (id, sent_before) = (job.id, job.sent_before);
         let lookup = self.resolver.lookup(now);
         match Attempt::open(job, self.token_of(slot), connection, &self.plan, lookup, now) {
             Ok(attempt) => self.start(slot, attempt, now),
-            Err(failure) => self.done.push_back((id, Err(failure))),
+            Err(failure) => self.done.push_back((id, Err(in_all(failure, sent_before)))),
         }
     }
 
@@ -289,22 +291,26 @@ impl Pool {
                     self.keep(slot, stream, now);
                 }
             }
-            Outcome::Dead => {
+            Outcome::Dead(sent_before) => {
                 if let Slot::Busy(attempt) = self.take(slot) {
-                    self.open(slot, attempt.job, ConnectionUse::NewAfterDead, now);
+                    let job = Job { sent_before, ..attempt.job };
+                    self.open(slot, job, ConnectionUse::NewAfterDead, now);
                 }
             }
             Outcome::Failed(failure) => self.fail(slot, failure),
         }
     }
 
-    /// Keeps a connection for the next request, unless enough are kept or others wait for its slot.
+    /// Keeps a connection for the next request, unless it is too old or enough are kept.
     fn keep(&mut self, slot: usize, stream: Stream, now: Instant) {
         let idle = self.slots.iter().filter(|slot| matches!(slot, Slot::Idle { .. })).count();
-        if idle >= IDLE_CONNECTIONS_MAX {
+        let Timeouts { idle: idle_time, connection_age, .. } = self.plan.timeouts;
+        let too_old = connection_age.map(|age| later(stream.opened(), age));
+        let until = too_old.into_iter().fold(later(now, idle_time), Instant::min);
+        if idle >= IDLE_CONNECTIONS_MAX || until <= now {
             stream.close();
         } else if let Some(state) = self.slots.get_mut(slot) {
-            *state = Slot::Idle { stream, until: later(now, self.plan.timeouts.idle) };
+            *state = Slot::Idle { stream, until };
         }
     }
 
@@ -319,7 +325,8 @@ impl Pool {
         // The endpoint may have moved.
         self.resolver.forget();
         if let Slot::Busy(attempt) = self.take(slot) {
-            self.done.push_back((attempt.job.id, Err(failure)));
+            let Job { id, sent_before, .. } = attempt.job;
+            self.done.push_back((id, Err(in_all(failure, sent_before))));
         }
     }
 
@@ -380,6 +387,17 @@ impl fmt::Display for PoolError {
 }
 
 impl std::error::Error for PoolError {}
+
+/// What a failure means for a request of which so much had gone into a dead connection before: all
+/// of it makes the outcome unknown, however the new attempt ended.
+fn in_all(failure: Failure, sent_before: Sent) -> Failure {
+    match sent_before {
+        Sent::Whole if !failure.outcome_is_unknown() => {
+            Failure::NoAnswer(Broken::Answer(ResponseError::ClosedBeforeResponse))
+        }
+        Sent::Nothing | Sent::Part | Sent::Whole => failure,
+    }
+}
 
 /// Tells whether an idle connection is still good: nothing came, not even its end.
 fn is_silent(stream: &mut Stream, buffer: &mut [u8]) -> bool {

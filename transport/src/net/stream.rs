@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
+use std::time::Instant;
 
 use mio::net::TcpStream;
 use rustls::pki_types::ServerName;
@@ -16,6 +17,7 @@ pub(super) struct Stream {
     session: Option<Box<ClientConnection>>,
     /// Bytes that the socket took, TLS records included.
     wire_bytes: u64,
+    opened: Instant,
 }
 
 /// Whether the server has proved who it is.
@@ -39,8 +41,13 @@ pub(super) enum ReadOutcome {
 }
 
 impl Stream {
-    pub(super) fn plain(socket: TcpStream) -> Self {
-        Self { socket, session: None, wire_bytes: 0 }
+    /// A stream over a socket that was connected at `opened`.
+    pub(super) fn plain(socket: TcpStream, opened: Instant) -> Self {
+        Self { socket, session: None, wire_bytes: 0, opened }
+    }
+
+    pub(super) fn opened(&self) -> Instant {
+        self.opened
     }
 
     /// Puts a TLS session on top; [`handshake`](Self::handshake) must complete before bytes are

@@ -42,20 +42,24 @@ impl Compression {
     }
 }
 
-/// How a body is compressed, as its request names it.
+/// How a body is compressed, as its request names it. The numbers stand in spooled files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum Encoding {
-    /// zstd (RFC 8878).
-    Zstd,
-    /// Deflate in a zlib wrapper (RFC 1950), as RFC 9110 wants it; never raw.
-    Deflate,
-    /// gzip (RFC 1952).
-    Gzip,
     /// Not compressed.
-    Identity,
+    Identity = 0,
+    /// zstd (RFC 8878).
+    Zstd = 1,
+    /// Deflate in a zlib wrapper (RFC 1950), as RFC 9110 wants it; never raw.
+    Deflate = 2,
+    /// gzip (RFC 1952).
+    Gzip = 3,
 }
 
 impl Encoding {
+    /// Every encoding, each at the place of its number.
+    pub const ALL: [Self; 4] = [Self::Identity, Self::Zstd, Self::Deflate, Self::Gzip];
+
     /// The content coding's name.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -52,24 +52,44 @@ pub use sketches::SketchesBuilder;
 
 use bytes::Bytes;
 
-/// What a payload holds, which decides where it goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a payload holds, which decides where it goes. The numbers stand in spooled files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum PayloadKind {
     /// Series as JSON.
-    SeriesV1,
+    SeriesV1 = 0,
     /// Series as protobuf.
-    SeriesV2,
+    SeriesV2 = 1,
     /// Series as columns.
-    SeriesV3,
+    SeriesV3 = 2,
     /// Sketches as protobuf.
-    Sketches,
+    Sketches = 3,
     /// Events as JSON.
-    Events,
+    Events = 4,
     /// Service checks as JSON.
-    ServiceChecks,
+    ServiceChecks = 5,
 }
 
 impl PayloadKind {
+    /// Number of kinds.
+    pub const COUNT: usize = 6;
+
+    /// Every kind, each at the place of its number.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::SeriesV1,
+        Self::SeriesV2,
+        Self::SeriesV3,
+        Self::Sketches,
+        Self::Events,
+        Self::ServiceChecks,
+    ];
+
+    /// Place in [`PayloadKind::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// Path of the intake that takes this kind, to be appended to its base URL.
     #[must_use]
     pub const fn path(self) -> &'static str {
@@ -91,6 +111,12 @@ impl PayloadKind {
             Self::SeriesV2 | Self::SeriesV3 | Self::Sketches => "application/x-protobuf",
             Self::SeriesV1 | Self::Events | Self::ServiceChecks => "application/json",
         }
+    }
+
+    /// True if the body is made of protobuf messages, whose definitions have a version.
+    #[must_use]
+    pub const fn is_protobuf(self) -> bool {
+        matches!(self, Self::SeriesV2 | Self::SeriesV3 | Self::Sketches)
     }
 }
 
@@ -182,4 +208,20 @@ impl PayloadLimits {
         uncompressed_bytes_max: 4_194_304,
         points_max: u64::MAX,
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers stand in spooled files: they must not move.
+    #[test]
+    fn every_kind_and_encoding_stands_at_its_number() {
+        for (index, kind) in PayloadKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind.index(), index);
+        }
+        for (index, encoding) in Encoding::ALL.into_iter().enumerate() {
+            assert_eq!(encoding as usize, index);
+        }
+    }
 }

@@ -56,6 +56,16 @@ impl Datagrams {
         })
     }
 
+    /// Kernel memory of the sockets that one address has; 0 if there is one that isn't UDP.
+    pub(super) fn group_bytes(&self) -> u64 {
+        if self.list.iter().any(|state| state.socket.transport() != Transport::Udp) {
+            return 0;
+        }
+        let each = self.list.iter().filter_map(|state| state.socket.receive_buffer_bytes());
+        // There may be two addresses, and a client sends to one.
+        each.map(u64::from).sum::<u64>() / 2
+    }
+
     /// How many sockets there are.
     pub(super) fn len(&self) -> usize {
         self.list.len()

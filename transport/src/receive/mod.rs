@@ -5,6 +5,8 @@
 //!  Seal:   refuse all ─▶ empty all ─▶ count all ─▶ close all ─▶ seal every lane
 //! ```
 //!
+//! Under load there is a rest before the wait: see [`rest`].
+//!
 //! The data stays in the kernel as long as a ring has no room for it: a receive call asks for no
 //! more datagrams than the ring can take at their largest.
 //!
@@ -17,9 +19,11 @@
 //! counted as late.
 
 mod datagrams;
+mod rest;
 mod streams;
 
 use self::datagrams::Datagrams;
+use self::rest::Rest;
 use self::streams::Streams;
 use crate::clock::{Clock, Reading};
 use crate::listen::{Socket, StreamListener};
@@ -31,6 +35,7 @@ use lastdrop_engine::wake::{Sleeper, Waker};
 use mio::{Events, Poll, Token};
 use std::io;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 /// Token of the wake-up among the events; sockets have their index, streams what follows.
@@ -70,6 +75,7 @@ pub struct Receiver {
     clock: Clock,
     /// When the next slot is due to be closed.
     close_at: Stamp,
+    rest: Rest,
     settings: ReceiverSettings,
     counts: ReceiverCounts,
     ledger: ReceiverLedger,
@@ -137,6 +143,7 @@ impl Receiver {
         let token = datagrams.len();
         let streams =
             listener.map(|one| Streams::new(one, longest, registry, token)).transpose()?;
+        let rest = Rest::new(if streams.is_some() { 0 } else { datagrams.group_bytes() });
         let ledger = ReceiverLedger::default();
         let receiver = Self {
             datagrams,
@@ -147,6 +154,7 @@ impl Receiver {
             commands,
             sleeper,
             close_at: due_after(clock.present(), settings.close_delay_ns),
+            rest,
             clock,
             settings,
             counts: ReceiverCounts::default(),
@@ -159,7 +167,12 @@ impl Receiver {
     pub fn run(mut self) -> Vec<LaneSeal> {
         loop {
             match self.commands.pop() {
-                Ok(Command::Flush(number)) => self.flush(number),
+                Ok(Command::Flush(number)) => {
+                    self.flush(number);
+                    self.publish();
+                    // One wake-up may stand for several commands.
+                    continue;
+                }
                 Ok(Command::Seal) => return self.seal(),
                 Err(_) if self.commands.is_abandoned() => return self.seal(),
                 Err(_) => {}
@@ -171,6 +184,7 @@ impl Receiver {
                 self.sweep(Which::Ready);
             }
             self.publish();
+            self.rest();
             self.wait();
         }
     }
@@ -271,6 +285,20 @@ impl Receiver {
         self.sleeper
             .sleep_unless(has_room, || poll_events(poll, events, Some(RING_FULL_PAUSE_MAX)));
         self.note_ready();
+    }
+
+    /// Under load, lets some datagrams come together, deaf to the sockets and awake to commands:
+    /// whoever gives one unparks this thread.
+    fn rest(&mut self) {
+        let now = self.clock.advance(Reading::now());
+        let received = self.counts.received.iter().sum();
+        let Some(pause) = self.rest.after_sweep(received, self.clock.monotonic_ns()) else {
+            return;
+        };
+        let left = Duration::from_nanos(self.close_at.ns().saturating_sub(now.ns()));
+        if self.commands.is_empty() {
+            thread::park_timeout(pause.min(left));
+        }
     }
 
     /// Sleeps until something arrives, a command comes, or a slot is over.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use lastdrop_transport::http::{CloseReason, ResponseError};
 use lastdrop_transport::net::{
-    Broken, ConnectionUse, Failure, Late, NotSent, Phase, Pool, PoolError, PoolSettings, Target,
+    Broken, ConnectionUse, Failure, Late, NotSent, Phase, Pool, PoolError, PoolSettings, Sent,
+    Target,
 };
 
 use super::support::{
@@ -151,7 +152,29 @@ fn a_connection_found_dead_costs_no_error() {
     assert_eq!(client.ask(post("x")).unwrap().connection, ConnectionUse::New);
     let answer = client.ask(post("xy")).unwrap();
     assert_eq!((answer.status, answer.connection), (202, ConnectionUse::NewAfterDead));
+    assert_eq!(answer.sent_before, Sent::Whole);
     assert_eq!(server.report(), "1:2");
+}
+
+/// The whole request went into a connection that died; that the new one is then refused before a
+/// byte leaves does not make it unsent.
+#[test]
+fn what_went_into_a_dead_connection_stays_unknown_if_no_new_one_comes() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        drop(listener);
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        read_request(&mut reader).unwrap();
+        (&stream).write_all(ACCEPTED).unwrap();
+        read_request(&mut reader).unwrap();
+    });
+    let mut client = Client::new(&url);
+    client.ask(post("x")).unwrap();
+    let failure = client.ask(post("xy")).unwrap_err();
+    assert_eq!(failure, Failure::NoAnswer(Broken::Answer(ResponseError::ClosedBeforeResponse)));
+    server.join().unwrap();
 }
 
 /// On a connection that served before, but after the first byte of an answer: a failure.
@@ -202,6 +225,23 @@ fn an_idle_connection_closes_when_its_time_is_up() {
 }
 
 /// A peer that takes everything and says nothing.
+#[test]
+fn a_connection_of_a_certain_age_gets_no_further_request() {
+    let server = Server::start(accept_all);
+    let age = Duration::from_secs(30);
+    let mut client = Client::with(&server.url(), |settings| {
+        settings.timeouts.connection_age = Some(age);
+    });
+    for (jump, connection) in [
+        (Duration::ZERO, ConnectionUse::New),
+        (age / 2, ConnectionUse::Reused),
+        (age, ConnectionUse::New),
+    ] {
+        client.jump(jump);
+        assert_eq!(client.ask(post("x")).unwrap().connection, connection);
+    }
+}
+
 fn silent_server() -> Server {
     Server::start(|_, stream, reports| {
         let mut stream = BufReader::new(stream);

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::super::node::Node;
 use super::super::types::{
-    Aggregate, Compressor, EolRequired, HttpProtocol, LogLevel, Pin, Port, Receipt, TlsVersion,
-    UseV3,
+    Aggregate, Compressor, ControlSocket, EolRequired, HttpProtocol, InstanceTag, LogLevel, Pin,
+    Port, Receipt, TlsVersion, UseV3,
 };
 use super::plain::{is, list, truth};
 use super::{Kind, Reading, good, good_or, is_plain, json};
@@ -155,6 +155,42 @@ pub(crate) const RECEIPT: Kind<Receipt> = Kind {
         Receipt::Stderr => "stderr".into(),
         Receipt::Off => "off".into(),
         Receipt::File(path) => path.to_string_lossy().into(),
+    },
+};
+
+/// What tells instances apart.
+pub(crate) const INSTANCE_TAG: Kind<InstanceTag> = Kind {
+    noun: "an instance tag",
+    accepted: "off, random, platform",
+    read: |node| {
+        let words = [
+            ("off", InstanceTag::Off),
+            ("random", InstanceTag::Random),
+            ("platform", InstanceTag::Platform),
+        ];
+        // YAML and people write `off` in other words too.
+        let off = (truth(node) == Some(false)).then_some(InstanceTag::Off);
+        good(one_of(node, &words).or(off))
+    },
+    show: json,
+};
+
+/// Where the agent is asked for its status.
+pub(crate) const CONTROL_SOCKET: Kind<ControlSocket> = Kind {
+    noun: "a place for the control socket",
+    accepted: "auto, off, or a path",
+    read: |node| {
+        let place = node.as_text().filter(|text| !text.is_empty() && is_plain(text));
+        good(place.map(|place| match place {
+            "auto" => ControlSocket::Auto,
+            "off" => ControlSocket::Off,
+            path => ControlSocket::Path(PathBuf::from(path)),
+        }))
+    },
+    show: |socket| match socket {
+        ControlSocket::Auto => "auto".into(),
+        ControlSocket::Off => "off".into(),
+        ControlSocket::Path(path) => path.to_string_lossy().into(),
     },
 };
 

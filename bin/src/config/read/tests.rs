@@ -133,7 +133,7 @@ fn texts_stay_as_they_are() {
 #[test]
 fn endpoints_keep_each_key_once_and_hide_it() {
     let key = "0123456789abcdef0123456789abcdef";
-    let text = format!(r#"{{"https://a/": ["{key}", " {key} ", ""], "http://b": "{key}"}}"#);
+    let text = format!(r#"{{"http://b": "{key}", "https://a/": ["{key}", " {key} ", ""]}}"#);
     let shown = r#"{"http://b":["********bcdef"],"https://a":["********bcdef"]}"#;
     check(&ENDPOINTS, &[(&text, shown), ("", "{}"), ("{}", "{}")]);
     check(&ENDPOINTS, &[(r#"{"http://a": []}"#, "replaced {}")]);

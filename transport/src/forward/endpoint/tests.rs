@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::forward::outcome::{NotSent, Sent};
-use crate::forward::transaction::Encoding;
+use crate::payload::Encoding;
 
 mod schedules;
 
@@ -17,9 +17,10 @@ fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn payload(route: Route, bytes: usize, points: u32) -> Payload {
+fn payload(kind: PayloadKind, bytes: usize, points: u64) -> Payload {
     let body = Bytes::from(vec![b'x'; bytes]);
-    Payload { route, encoding: Encoding::Identity, body, items: 1, points }
+    let uncompressed_bytes = body.len() as u64;
+    Payload { kind, encoding: Encoding::Identity, body, items: 1, points, uncompressed_bytes }
 }
 
 fn key(text: &str) -> Option<Secret> {
@@ -31,10 +32,10 @@ fn endpoint(key: Option<Secret>, limits: EndpointLimits) -> Endpoint {
 }
 
 fn answer(status: u16) -> Attempt {
-    Attempt::Answered { status, retry_after: None }
+    Attempt::Answered { status, retry_after: None, before: Taken::No }
 }
 
-const ACCEPTED: Attempt = Attempt::Answered { status: 202, retry_after: None };
+const ACCEPTED: Attempt = Attempt::Answered { status: 202, retry_after: None, before: Taken::No };
 
 /// An endpoint, a clock, and the requests on their way.
 struct World {
@@ -55,7 +56,7 @@ impl World {
 
     fn of_one_payload() -> Self {
         let mut world = Self::new(endpoint(key("k1"), EndpointLimits::default()));
-        world.endpoint.enqueue(payload(Route::SeriesV2, 100, 3));
+        world.endpoint.enqueue(payload(PayloadKind::SeriesV2, 100, 3));
         world
     }
 
@@ -153,9 +154,10 @@ fn faults() -> Vec<(Attempt, End)> {
         faults.push((Attempt::Unanswered { sent: Sent::Part, why }, End::Left(cause)));
         faults.push((Attempt::Unanswered { sent: Sent::Whole, why }, End::Unknown(cause)));
     }
-    let closed = Cause::Unanswered(Unanswered::Closed);
-    faults.push((Attempt::Stale { sent: Sent::Part }, End::Left(closed)));
-    faults.push((Attempt::Stale { sent: Sent::Whole }, End::Unknown(closed)));
+    // Refused on a new connection, after the whole of it had gone into a dead one.
+    let before = Taken::Maybe;
+    let unavailable = Attempt::Answered { status: 503, retry_after: None, before };
+    faults.push((unavailable, End::Unknown(Cause::Status(503))));
     faults
 }
 
@@ -225,7 +227,7 @@ fn a_fault_delays_neither_another_route_nor_another_endpoint() {
     for (fault, _) in faults() {
         for phase in [Phase::Running, Phase::Stopping] {
             let mut sick = World::of_one_payload();
-            sick.endpoint.enqueue(payload(Route::Events, 10, 0));
+            sick.endpoint.enqueue(payload(PayloadKind::Events, 10, 0));
             let mut healthy = World::of_one_payload();
             for world in [&mut sick, &mut healthy] {
                 if phase == Phase::Stopping {
@@ -273,7 +275,7 @@ fn an_outcome_after_the_end_changes_nothing() {
     let ledger = world.finish().clone();
     assert_eq!(world.endpoint.handle_outcome(dispatch.id, ACCEPTED, world.now), None);
     assert_eq!(world.endpoint.ledger(), &ledger);
-    world.endpoint.enqueue(payload(Route::Events, 1, 0));
+    world.endpoint.enqueue(payload(PayloadKind::Events, 1, 0));
     assert_eq!(world.endpoint.ledger().dropped[&DropReason::Finished].payloads, 1);
     world.check();
 }
@@ -291,7 +293,7 @@ fn a_pause_that_the_intake_asks_for_is_kept_while_running_and_in_a_stop_only_if_
             if phase == Phase::Stopping {
                 world.stop();
             }
-            let limited = Attempt::Answered { status, retry_after: Some(after) };
+            let limited = Attempt::Answered { status, retry_after: Some(after), before: Taken::No };
             let intake = |n| if n == 0 { limited } else { ACCEPTED };
             world.run(s(1000), |n| (intake(n), Duration::from_millis(1)));
             let again = world.sent[1].as_secs_f64();
@@ -301,37 +303,25 @@ fn a_pause_that_the_intake_asks_for_is_kept_while_running_and_in_a_stop_only_if_
 }
 
 #[test]
-fn a_dead_kept_connection_costs_no_time_and_no_failure() {
+fn what_went_into_a_dead_connection_first_may_be_a_duplicate() {
     let mut world = World::of_one_payload();
-    let first = world.endpoint.poll_send(world.now).unwrap();
-    assert_eq!(first.connection, Connection::Any);
-    world.endpoint.handle_outcome(first.id, Attempt::Stale { sent: Sent::Part }, world.now);
-    assert_eq!(world.endpoint.status().routes_blocked, 0);
-    let second = world.endpoint.poll_send(world.now).unwrap();
-    assert_eq!((second.id, second.connection), (first.id, Connection::Fresh));
-    world.check();
+    let accepted = Attempt::Answered { status: 202, retry_after: None, before: Taken::Maybe };
+    world.run(s(1), |_| (accepted, Duration::from_millis(1)));
+    let ledger = world.finish();
+    assert_eq!((ledger.accepted.payloads, ledger.duplicates_possible.payloads), (1, 1));
 }
 
+/// The probe of a blocked route is refused for a key that was replaced: it must stay the probe, or
+/// nobody would ever send again.
 #[test]
-fn a_failure_on_a_new_connection_does_not_bind_later_attempts_to_new_ones() {
+fn a_probe_with_a_replaced_key_does_not_lock_the_route() {
     let mut world = World::of_one_payload();
-    let stale = Attempt::Stale { sent: Sent::Part };
-    for expected in [Connection::Any, Connection::Fresh, Connection::Any] {
-        let dispatch = world.endpoint.poll_send(world.now).unwrap();
-        assert_eq!(dispatch.connection, expected);
-        world.endpoint.handle_outcome(dispatch.id, stale, world.now);
-        world.now = world.endpoint.next_wakeup().unwrap_or(world.now);
-    }
-}
-
-/// The probe of a blocked route meets a dead connection: it must stay the probe, or nobody would
-/// ever send again.
-#[test]
-fn a_probe_on_a_dead_connection_does_not_lock_the_route() {
-    let mut world = World::of_one_payload();
-    let stale = Attempt::Stale { sent: Sent::Part };
-    let intake = |n| [answer(500), stale, ACCEPTED][n];
-    world.run(s(60), |n| (intake(n), Duration::from_millis(1)));
+    world.run(s(1), |_| (answer(500), Duration::from_millis(1)));
+    world.now = world.endpoint.next_wakeup().unwrap();
+    let probe = world.endpoint.poll_send(world.now).unwrap();
+    world.endpoint.replace_key(key("k2").unwrap());
+    world.endpoint.handle_outcome(probe.id, answer(403), world.now);
+    world.run(s(60), |_| (ACCEPTED, Duration::from_millis(1)));
     assert!(world.endpoint.is_idle());
 }
 
@@ -363,7 +353,7 @@ fn a_stop_leaves_requests_in_flight_alone() {
 fn a_stop_that_finds_the_intake_well_again_delivers_a_full_queue() {
     let mut world = World::new(endpoint(key("k1"), EndpointLimits::default()));
     for _ in 0..500 {
-        world.endpoint.enqueue(payload(Route::SeriesV2, 100, 1));
+        world.endpoint.enqueue(payload(PayloadKind::SeriesV2, 100, 1));
     }
     world.run(s(100), |_| (answer(503), Duration::from_millis(1)));
     world.stop();
@@ -374,15 +364,28 @@ fn a_stop_that_finds_the_intake_well_again_delivers_a_full_queue() {
 #[test]
 fn what_is_left_at_the_end_comes_newest_first() {
     let mut world = World::of_one_payload();
-    for route in [Route::Events, Route::SeriesV2, Route::Checks] {
-        world.endpoint.enqueue(payload(route, 10, 0));
+    for kind in [PayloadKind::Events, PayloadKind::SeriesV2, PayloadKind::ServiceChecks] {
+        world.endpoint.enqueue(payload(kind, 10, 0));
     }
     world.run(s(1), |n| (if n == 1 { answer(500) } else { ACCEPTED }, s(2 * u64::from(n == 2))));
-    world.endpoint.enqueue(payload(Route::Sketches, 10, 0));
+    world.endpoint.enqueue(payload(PayloadKind::Sketches, 10, 0));
     let left = world.endpoint.finish();
-    let routes: Vec<Route> = left.iter().map(|undelivered| undelivered.payload.route).collect();
+    let kinds: Vec<PayloadKind> = left.iter().map(|undelivered| undelivered.payload.kind).collect();
     // The sketches were queued, the second series in flight, the event had failed.
-    assert_eq!(routes, [Route::Sketches, Route::SeriesV2, Route::Events]);
+    assert_eq!(kinds, [PayloadKind::Sketches, PayloadKind::SeriesV2, PayloadKind::Events]);
+}
+
+#[test]
+fn an_attempt_that_the_deadline_cuts_off_does_not_hide_why_the_ones_before_failed() {
+    let mut world = World::of_one_payload();
+    world.stop();
+    for why in [NotSent::Tls, NotSent::Deadline] {
+        world.now = world.endpoint.next_wakeup().unwrap_or(world.now);
+        let dispatch = world.endpoint.poll_send(world.now).unwrap();
+        world.endpoint.handle_outcome(dispatch.id, Attempt::NotSent { why }, world.now);
+    }
+    let causes: Vec<_> = world.finish().left.keys().copied().collect();
+    assert_eq!(causes, [Cause::NotSent(NotSent::Tls)]);
 }
 
 #[test]
@@ -396,7 +399,7 @@ fn nothing_is_sent_once_the_deadline_has_come() {
 fn without_a_key_nothing_is_sent_and_every_point_is_counted() {
     let mut world = World::new(endpoint(None, EndpointLimits::default()));
     for _ in 0..10 {
-        world.endpoint.enqueue(payload(Route::SeriesV2, 100, 3));
+        world.endpoint.enqueue(payload(PayloadKind::SeriesV2, 100, 3));
     }
     world.run(s(1000), |_| (ACCEPTED, Duration::ZERO));
     world.stop();
@@ -412,9 +415,9 @@ fn without_a_key_nothing_is_sent_and_every_point_is_counted() {
 #[test]
 fn a_key_that_comes_late_opens_the_endpoint() {
     let mut world = World::new(endpoint(None, EndpointLimits::default()));
-    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 3));
+    world.endpoint.enqueue(payload(PayloadKind::SeriesV2, 100, 3));
     world.endpoint.replace_key(Secret::parse("k1").unwrap());
-    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 3));
+    world.endpoint.enqueue(payload(PayloadKind::SeriesV2, 100, 3));
     world.run(s(1), |_| (ACCEPTED, Duration::ZERO));
     assert_eq!(world.endpoint.key_state(), KeyState::Accepted);
     assert_eq!(world.finish().accepted.payloads, 1);
@@ -423,7 +426,7 @@ fn a_key_that_comes_late_opens_the_endpoint() {
 #[test]
 fn a_replaced_key_applies_to_what_was_queued_and_refused_before() {
     let mut world = World::of_one_payload();
-    world.endpoint.enqueue(payload(Route::Events, 10, 0));
+    world.endpoint.enqueue(payload(PayloadKind::Events, 10, 0));
     let now = world.now;
     let first = world.endpoint.poll_send(now).unwrap();
     assert_eq!(first.key.expose(), "k1");
@@ -432,9 +435,9 @@ fn a_replaced_key_applies_to_what_was_queued_and_refused_before() {
     let verdict = world.endpoint.handle_outcome(first.id, answer(403), now);
     assert!(matches!(verdict, Some(Verdict::Resend { .. })));
     assert_eq!(world.endpoint.key_state(), KeyState::Unproven);
-    for expected in [Route::SeriesV2, Route::Events] {
+    for expected in [PayloadKind::SeriesV2, PayloadKind::Events] {
         let next = world.endpoint.poll_send(now).unwrap();
-        assert_eq!((next.payload.route, next.key.expose()), (expected, "k2"));
+        assert_eq!((next.payload.kind, next.key.expose()), (expected, "k2"));
     }
     // The new one is no better: that is an answer about this payload.
     assert_eq!(
@@ -461,7 +464,7 @@ fn requests_in_flight_are_bounded() {
     let limits = EndpointLimits { in_flight_max: 2, ..EndpointLimits::default() };
     let mut world = World::new(endpoint(key("k1"), limits));
     for _ in 0..5 {
-        world.endpoint.enqueue(payload(Route::SeriesV2, 100, 1));
+        world.endpoint.enqueue(payload(PayloadKind::SeriesV2, 100, 1));
     }
     let now = world.now;
     let first = world.endpoint.poll_send(now).unwrap();
@@ -475,7 +478,7 @@ fn a_full_queue_gives_up_the_oldest_and_counts_it() {
     let limits = EndpointLimits { queue_bytes_max: 1000, ..EndpointLimits::default() };
     let mut world = World::new(endpoint(key("k1"), limits));
     for points in 1..=15 {
-        world.endpoint.enqueue(payload(Route::SeriesV2, 100, points));
+        world.endpoint.enqueue(payload(PayloadKind::SeriesV2, 100, points));
         assert!(world.endpoint.status().queued_bytes <= 1000);
     }
     let lost = Tally { payloads: 5, items: 5, points: 1 + 2 + 3 + 4 + 5 };
@@ -488,10 +491,10 @@ fn a_full_queue_gives_up_the_oldest_and_counts_it() {
 fn what_may_have_been_taken_is_unknown_when_it_is_pushed_out() {
     let limits = EndpointLimits { queue_bytes_max: 150, ..EndpointLimits::default() };
     let mut world = World::new(endpoint(key("k1"), limits));
-    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 1));
+    world.endpoint.enqueue(payload(PayloadKind::SeriesV2, 100, 1));
     let lost = Attempt::Unanswered { sent: Sent::Whole, why: Unanswered::Timeout };
     world.run(s(1), |_| (lost, Duration::ZERO));
-    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 1));
+    world.endpoint.enqueue(payload(PayloadKind::SeriesV2, 100, 1));
     let ledger = world.endpoint.ledger();
     assert_eq!(ledger.unknown[&Cause::Unanswered(Unanswered::Timeout)].payloads, 1);
     assert_eq!((ledger.evicted.payloads, ledger.dropped.len()), (1, 0));
@@ -506,7 +509,7 @@ fn a_restored_payload_gives_its_file_free_when_the_intake_has_decided() {
         (answer(500), None),
     ] {
         let mut world = World::new(endpoint(key("k1"), EndpointLimits::default()));
-        world.endpoint.restore(payload(Route::SeriesV2, 100, 3), Taken::Maybe, Ticket(5));
+        world.endpoint.restore(payload(PayloadKind::SeriesV2, 100, 3), Taken::Maybe, Ticket(5));
         world.run(s(1), |_| (attempt, Duration::ZERO));
         assert_eq!(world.endpoint.poll_release(), expected);
         assert_eq!(world.endpoint.ledger().restored.points, 3);
@@ -526,9 +529,9 @@ fn a_restored_payload_gives_its_file_free_when_the_intake_has_decided() {
 #[test]
 fn restored_payloads_are_sent_after_new_ones_and_newest_first() {
     let mut world = World::new(endpoint(key("k1"), EndpointLimits::default()));
-    world.endpoint.enqueue(payload(Route::SeriesV2, 1, 4));
+    world.endpoint.enqueue(payload(PayloadKind::SeriesV2, 1, 4));
     for points in [3, 2, 1] {
-        world.endpoint.restore(payload(Route::SeriesV2, 1, points), Taken::No, Ticket(0));
+        world.endpoint.restore(payload(PayloadKind::SeriesV2, 1, points), Taken::No, Ticket(0));
     }
     let order = std::iter::from_fn(|| world.endpoint.poll_send(world.now));
     assert_eq!(order.map(|next| next.payload.points).collect::<Vec<_>>(), [4, 3, 2, 1]);
@@ -538,9 +541,9 @@ fn restored_payloads_are_sent_after_new_ones_and_newest_first() {
 fn a_restored_payload_makes_room_for_what_has_no_file() {
     let limits = EndpointLimits { queue_bytes_max: 250, ..EndpointLimits::default() };
     let mut world = World::new(endpoint(key("k1"), limits));
-    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 1));
-    world.endpoint.restore(payload(Route::SeriesV2, 100, 1), Taken::No, Ticket(1));
-    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 1));
+    world.endpoint.enqueue(payload(PayloadKind::SeriesV2, 100, 1));
+    world.endpoint.restore(payload(PayloadKind::SeriesV2, 100, 1), Taken::No, Ticket(1));
+    world.endpoint.enqueue(payload(PayloadKind::SeriesV2, 100, 1));
     assert_eq!(world.endpoint.poll_release(), Some(Release::Keep(Ticket(1))));
     assert!(world.endpoint.ledger().dropped.is_empty());
     world.check();
@@ -550,8 +553,8 @@ fn a_restored_payload_makes_room_for_what_has_no_file() {
 fn a_restored_payload_that_finds_no_room_keeps_its_file() {
     let limits = EndpointLimits { queue_bytes_max: 150, ..EndpointLimits::default() };
     let mut world = World::new(endpoint(key("k1"), limits));
-    world.endpoint.restore(payload(Route::SeriesV2, 100, 3), Taken::No, Ticket(1));
-    world.endpoint.enqueue(payload(Route::SeriesV2, 100, 3));
+    world.endpoint.restore(payload(PayloadKind::SeriesV2, 100, 3), Taken::No, Ticket(1));
+    world.endpoint.enqueue(payload(PayloadKind::SeriesV2, 100, 3));
     assert_eq!(world.endpoint.poll_release(), Some(Release::Keep(Ticket(1))));
     assert_eq!(world.endpoint.ledger().spooled.payloads, 1);
     world.check();
@@ -568,7 +571,7 @@ fn an_endpoint_is_named_without_the_password_of_its_url() {
 fn the_key_does_not_show_in_what_an_endpoint_prints() {
     let secret = "0123456789abcdef0123456789abcdef";
     let mut world = World::new(endpoint(key(secret), EndpointLimits::default()));
-    world.endpoint.enqueue(payload(Route::SeriesV2, 4, 3));
+    world.endpoint.enqueue(payload(PayloadKind::SeriesV2, 4, 3));
     let dispatch = world.endpoint.poll_send(world.now).unwrap();
     let printed = format!("{dispatch:?} {:?} {}", world.endpoint, world.endpoint.id());
     assert!(!printed.contains("0123456789"), "{printed}");

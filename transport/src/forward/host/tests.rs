@@ -129,3 +129,20 @@ fn without_any_usable_key_there_is_no_destination() {
         assert_eq!(destinations, Destinations::NoKey { base_url: BASE_URL_DEFAULT.to_owned() });
     }
 }
+
+#[test]
+fn hosts_of_datadog_are_told_from_those_that_look_like_them() {
+    for url in [
+        "https://app.datadoghq.com",
+        "https://app.us5.datadoghq.com./path",
+        "https://user:password@APP.datadoghq.eu:8443",
+        "https://ddog-gov.mil",
+    ] {
+        assert!(is_datadogs(url), "{url}");
+    }
+    for url in
+        ["https://app.notdatadoghq.com", "http://127.0.0.1:8080", "https://datadoghq.com.evil"]
+    {
+        assert!(!is_datadogs(url), "{url}");
+    }
+}

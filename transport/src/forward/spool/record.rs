@@ -1,14 +1,14 @@
 //! The format of a spooled file: one payload, the endpoint it is for, and a checksum. No key.
 //!
 //! ```text
-//!  0  8  "lastdrop"            20  4  points
-//!  8  2  version               24  8  created, seconds since 1970
-//! 10  2  place of the key      32  4  length of the base URL
-//! 12  1  route                 36  4  length of the body
-//! 13  1  encoding              40     base URL, body
-//! 14  1  taken                     4  CRC-32 of everything before
-//! 15  1  zero
-//! 16  4  items                 numbers are little-endian; nothing follows
+//!  0  8  "lastdrop"            24  8  points
+//!  8  2  version               32  8  bytes before compression
+//! 10  2  place of the key      40  8  created, seconds since 1970
+//! 12  1  kind                  48  4  length of the base URL
+//! 13  1  encoding              52  4  length of the body
+//! 14  1  taken                 56     base URL, body
+//! 15  1  zero                      4  CRC-32 of everything before
+//! 16  8  items                 numbers are little-endian; nothing follows
 //! ```
 
 use bytes::Bytes;
@@ -16,13 +16,13 @@ use flate2::Crc;
 
 use crate::forward::endpoint::EndpointId;
 use crate::forward::outcome::Taken;
-use crate::forward::transaction::{Encoding, Payload, Route};
+use crate::payload::{Encoding, Payload, PayloadKind};
 
 const MAGIC: &[u8; 8] = b"lastdrop";
 const VERSION: u16 = 1;
 
 /// Bytes before the base URL.
-const HEAD: usize = 40;
+const HEAD: usize = 56;
 /// Bytes of the checksum.
 const TAIL: usize = 4;
 
@@ -53,12 +53,13 @@ pub(super) fn encode(record: &Record) -> Option<Vec<u8>> {
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&endpoint.slot().to_le_bytes());
-    bytes.push(payload.route as u8);
+    bytes.push(payload.kind as u8);
     bytes.push(payload.encoding as u8);
     bytes.push(*taken as u8);
     bytes.push(0);
     bytes.extend_from_slice(&payload.items.to_le_bytes());
     bytes.extend_from_slice(&payload.points.to_le_bytes());
+    bytes.extend_from_slice(&payload.uncompressed_bytes.to_le_bytes());
     bytes.extend_from_slice(&created_s.to_le_bytes());
     bytes.extend_from_slice(&u32::try_from(endpoint.base_url().len()).ok()?.to_le_bytes());
     bytes.extend_from_slice(&u32::try_from(payload.body.len()).ok()?.to_le_bytes());
@@ -91,9 +92,10 @@ pub(super) fn decode(bytes: Bytes) -> Result<Record, Fault> {
 /// Reads what follows the version of a whole file.
 fn read(mut head: Head<'_>, bytes: &Bytes) -> Option<Record> {
     let slot = u16::from_le_bytes(head.take()?);
-    let [route, encoding, taken, _zero] = head.take()?;
-    let items = u32::from_le_bytes(head.take()?);
-    let points = u32::from_le_bytes(head.take()?);
+    let [kind, encoding, taken, _zero] = head.take()?;
+    let items = u64::from_le_bytes(head.take()?);
+    let points = u64::from_le_bytes(head.take()?);
+    let uncompressed_bytes = u64::from_le_bytes(head.take()?);
     let created_s = u64::from_le_bytes(head.take()?);
     let url_bytes = usize::try_from(u32::from_le_bytes(head.take()?)).ok()?;
     let body_bytes = usize::try_from(u32::from_le_bytes(head.take()?)).ok()?;
@@ -106,11 +108,12 @@ fn read(mut head: Head<'_>, bytes: &Bytes) -> Option<Record> {
     Some(Record {
         endpoint: EndpointId::new(base_url, slot),
         payload: Payload {
-            route: *Route::ALL.get(usize::from(route))?,
+            kind: *PayloadKind::ALL.get(usize::from(kind))?,
             encoding: *Encoding::ALL.get(usize::from(encoding))?,
             body: bytes.slice(body_start..body_end),
             items,
             points,
+            uncompressed_bytes,
         },
         taken: *[Taken::No, Taken::Maybe].get(usize::from(taken))?,
         created_s,
@@ -148,11 +151,12 @@ mod tests {
         Record {
             endpoint: EndpointId::new("https://app.datadoghq.eu", 3),
             payload: Payload {
-                route: Route::Sketches,
+                kind: PayloadKind::Sketches,
                 encoding: Encoding::Zstd,
                 body: Bytes::from_static(b"a body"),
                 items: 7,
                 points: 9,
+                uncompressed_bytes: 11,
             },
             taken: Taken::Maybe,
             created_s: 1_756_737_057,
@@ -164,12 +168,12 @@ mod tests {
     }
 
     #[test]
-    fn a_record_reads_back_as_it_was_for_every_route_encoding_and_doubt() {
-        for route in Route::ALL {
+    fn a_record_reads_back_as_it_was_for_every_kind_encoding_and_doubt() {
+        for kind in PayloadKind::ALL {
             for encoding in Encoding::ALL {
                 for taken in [Taken::No, Taken::Maybe] {
                     let mut record = Record { taken, ..record() };
-                    record.payload.route = route;
+                    record.payload.kind = kind;
                     record.payload.encoding = encoding;
                     assert_eq!(decode(encode(&record).unwrap().into()), Ok(record));
                 }
@@ -203,7 +207,7 @@ mod tests {
     #[test]
     fn a_field_out_of_range_is_damage_even_under_a_good_checksum() {
         for (place, value) in
-            [(12, 6), (13, 4), (14, 2), (32, 0xff), (35, 0xff), (39, 0xff), (40, 0xff)]
+            [(12, 6), (13, 4), (14, 2), (48, 0xff), (51, 0xff), (55, 0xff), (56, 0xff)]
         {
             let mut changed = bytes();
             changed[place] = value;

@@ -15,7 +15,7 @@ use super::*;
 use crate::forward::endpoint::{Endpoint, EndpointLimits};
 use crate::forward::outcome::{Attempt, Cause, Sent, Unanswered};
 use crate::forward::secret::Secret;
-use crate::forward::transaction::{Encoding, Route};
+use crate::payload::{Encoding, PayloadKind};
 
 const NOW_S: u64 = 1_756_737_057;
 const DAY_S: u64 = 86_400;
@@ -62,20 +62,28 @@ fn id() -> EndpointId {
     EndpointId::new("https://app.datadoghq.eu", 1)
 }
 
-fn undelivered(number: u32) -> Undelivered {
+fn undelivered(number: u64) -> Undelivered {
     let payload = Payload {
-        route: Route::SeriesV2,
+        kind: PayloadKind::SeriesV2,
         encoding: Encoding::Zstd,
         body: Bytes::from(vec![b'x'; 100]),
         items: 1,
         points: number,
+        uncompressed_bytes: 100,
     };
     Undelivered { payload, taken: Taken::No, cause: Cause::NeverTried, ticket: None }
 }
 
 /// The numbers of all that can be claimed, in order; claims are kept.
-fn claim_all(spool: &mut Spool) -> Vec<u32> {
-    std::iter::from_fn(|| spool.claim(&[&id()])).map(|restored| restored.payload.points).collect()
+fn claim_all(spool: &mut Spool) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    loop {
+        match spool.claim(&[&id()]) {
+            Some(restored) => numbers.push(restored.payload.points),
+            None if spool.has_more() => {}
+            None => return numbers,
+        }
+    }
 }
 
 #[test]
@@ -83,12 +91,12 @@ fn what_was_put_away_is_found_newest_first_and_gone_when_delivered() {
     let mut place = Place::new();
     let mut first = place.open();
     for number in 1..=3 {
-        let now_s = NOW_S + u64::from(number);
+        let now_s = NOW_S + number;
         assert_eq!(first.put(&id(), &undelivered(number), now_s), Fate::Spooled);
     }
     first.sync();
     assert_eq!(first.counters().stored.points, 6);
-    assert_eq!(claim_all(&mut first), [0_u32; 0], "its own files are for the next start");
+    assert_eq!(claim_all(&mut first), [0_u64; 0], "its own files are for the next start");
     drop(first);
 
     let mut second = place.open();
@@ -153,7 +161,7 @@ fn a_payload_left_by_one_life_is_delivered_by_the_next() {
         second.restore(restored.payload, restored.taken, restored.ticket);
     }
     assert_eq!(order, [3, 2, 1]);
-    let accepted = Attempt::Answered { status: 202, retry_after: None };
+    let accepted = Attempt::Answered { status: 202, retry_after: None, before: Taken::No };
     while let Some(dispatch) = second.poll_send(now) {
         second.handle_outcome(dispatch.id, accepted, now);
     }
@@ -237,7 +245,7 @@ fn what_is_not_ours_is_left_alone_whatever_its_name() {
     let before = names();
     // Too old, and more than there is room for: all the same.
     let mut spool = place.open_at(NOW_S, 1000);
-    assert_eq!(claim_all(&mut spool), [0_u32; 0]);
+    assert_eq!(claim_all(&mut spool), [0_u64; 0]);
     assert_eq!(spool.put(&id(), &undelivered(1), NOW_S), Fate::Spooled);
     assert_eq!((spool.counters().foreign, spool.counters().failed), (4, 0));
     assert!(names().is_superset(&before));
@@ -252,7 +260,7 @@ fn links_are_not_followed() {
     fs::rename(place.folder().join(&name), &outside).unwrap();
     symlink(&outside, place.folder().join(&name)).unwrap();
     let mut spool = place.open();
-    assert_eq!(claim_all(&mut spool), [0_u32; 0]);
+    assert_eq!(claim_all(&mut spool), [0_u64; 0]);
     assert_eq!(spool.counters().foreign, 1);
     assert_eq!(fs::read(&outside).unwrap(), content);
 
@@ -321,7 +329,7 @@ fn two_agents_at_once_deliver_everything_once() {
         delivered
     };
     let spools = [place.open(), place.open()];
-    let mut delivered: Vec<u32> = std::thread::scope(|scope| {
+    let mut delivered: Vec<u64> = std::thread::scope(|scope| {
         let agents = spools.map(|spool| scope.spawn(move || deliver(spool)));
         agents.into_iter().flat_map(|agent| agent.join().unwrap()).collect()
     });
@@ -336,7 +344,7 @@ fn an_agent_that_dies_leaves_its_claims_to_the_next() {
     place.open().put(&id(), &undelivered(1), NOW_S);
     let mut dead = place.open();
     assert_eq!(claim_all(&mut dead), [1]);
-    assert_eq!(claim_all(&mut place.open()), [0_u32; 0]);
+    assert_eq!(claim_all(&mut place.open()), [0_u64; 0]);
     drop(dead);
     assert_eq!(claim_all(&mut place.open()), [1]);
 }
@@ -372,12 +380,60 @@ fn claims_are_bounded_and_go_on_when_tickets_come_back() {
     assert_eq!(place.files().len(), more - 1);
 }
 
+/// A hundred newer files of an endpoint that answers nothing do not keep the healthy one's on disk.
+#[test]
+fn endpoints_share_the_claims() {
+    let mut place = Place::new();
+    let dead = EndpointId::new("https://dead.example", 0);
+    let mut first = place.open();
+    for number in 0..5 {
+        first.put(&id(), &undelivered(number), NOW_S);
+    }
+    for number in 0..100 {
+        first.put(&dead, &undelivered(1000 + number), NOW_S + 1);
+    }
+    drop(first);
+    let mut spool = place.open();
+    let mut claimed = [0, 0];
+    let mut last = None;
+    while spool.has_more() {
+        if let Some(restored) = spool.claim(&[&dead, &id()]) {
+            claimed[restored.endpoint] += 1;
+            last = Some(restored);
+        }
+    }
+    assert_eq!(claimed, [SPOOL_CLAIMS_MAX / 2, 5]);
+    // A share that comes free is filled with what was put off.
+    assert_eq!(last.unwrap().endpoint, 1);
+    spool.release(Release::Remove(Ticket(0)));
+    let next = spool.claim(&[&dead, &id()]).unwrap();
+    assert_eq!((next.endpoint, spool.has_more()), (0, false));
+}
+
+/// What stands between two turns of a loop is bounded, however many files are of no use.
+#[test]
+fn a_claim_looks_at_a_bounded_number_of_files() {
+    let mut place = Place::new();
+    let mut first = place.open();
+    let other = EndpointId::new("https://elsewhere.example", 0);
+    first.put(&id(), &undelivered(1), NOW_S);
+    for _ in 0..SPOOL_LOOKS_MAX * 2 {
+        first.put(&other, &undelivered(2), NOW_S + 1);
+    }
+    drop(first);
+    let mut spool = place.open();
+    assert!(spool.claim(&[&id()]).is_none() && spool.has_more());
+    assert_eq!(spool.counters().no_endpoint, SPOOL_LOOKS_MAX as u64);
+    assert!(spool.claim(&[&id()]).is_none() && spool.has_more());
+    assert_eq!(spool.claim(&[&id()]).unwrap().payload.points, 1);
+}
+
 #[test]
 fn the_oldest_files_make_room_and_our_own_do_not() {
     let mut place = Place::new();
     let mut first = place.open();
     for number in 1..=3 {
-        first.put(&id(), &undelivered(number), NOW_S + u64::from(number));
+        first.put(&id(), &undelivered(number), NOW_S + number);
     }
     let each = first.bytes() / 3;
     drop(first);
@@ -418,8 +474,8 @@ fn what_is_too_old_is_removed_and_counted() {
     first.put(&id(), &undelivered(2), NOW_S + DAY_S);
     drop(first);
     let mut spool = place.open_at(NOW_S + 10 * DAY_S + 1, 1 << 20);
-    assert_eq!(spool.counters().outdated.points, 1);
     assert_eq!(claim_all(&mut spool), [2]);
+    assert_eq!(spool.counters().outdated.points, 1);
 }
 
 #[test]

@@ -10,8 +10,8 @@ use super::*;
 /// One thing that may happen to an endpoint.
 #[derive(Clone, Debug)]
 enum Step {
-    Enqueue { route: usize, bytes: usize, points: u32 },
-    Restore { bytes: usize, points: u32 },
+    Enqueue { kind: usize, bytes: usize, points: u64 },
+    Restore { bytes: usize, points: u64 },
     Wait { ms: u64 },
     Send,
     Outcome { pick: usize, attempt: Attempt },
@@ -28,15 +28,16 @@ fn any_attempt() -> impl Strategy<Value = Attempt> {
         1 => (0_u64..100).prop_map(|pause_s| Attempt::Answered {
             status: 429,
             retry_after: Some(s(pause_s)),
+            before: Taken::No,
         }),
     ]
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..Route::COUNT, 0_usize..400, 0_u32..100)
-            .prop_map(|(route, bytes, points)| Step::Enqueue { route, bytes, points }),
-        1 => (0_usize..400, 0_u32..100).prop_map(|(bytes, points)| Step::Restore { bytes, points }),
+        6 => (0..PayloadKind::COUNT, 0_usize..400, 0_u64..100)
+            .prop_map(|(kind, bytes, points)| Step::Enqueue { kind, bytes, points }),
+        1 => (0_usize..400, 0_u64..100).prop_map(|(bytes, points)| Step::Restore { bytes, points }),
         4 => (0_u64..20_000).prop_map(|ms| Step::Wait { ms }),
         10 => Just(Step::Send),
         9 => (any::<usize>(), any_attempt())
@@ -91,13 +92,13 @@ impl Run {
     fn step(&mut self, step: Step) {
         let Self { endpoint, now, in_flight, .. } = self;
         match step {
-            Step::Enqueue { route, bytes, points } => {
-                endpoint.enqueue(payload(Route::ALL[route], bytes, points));
+            Step::Enqueue { kind, bytes, points } => {
+                endpoint.enqueue(payload(PayloadKind::ALL[kind], bytes, points));
             }
             Step::Restore { bytes, points } => {
                 let taken = if points % 2 == 0 { Taken::No } else { Taken::Maybe };
                 endpoint.restore(
-                    payload(Route::SeriesV2, bytes, points),
+                    payload(PayloadKind::SeriesV2, bytes, points),
                     taken,
                     Ticket(self.tickets),
                 );

@@ -1,22 +1,10 @@
-//! `lastdrop parse` over the protocol's vectors and over plain input, module by module: the program
-//! itself is started elsewhere.
+//! `lastdrop parse` over the protocol's vectors and over plain input.
 
-#![expect(clippy::expect_used, reason = "a file that can't be read is a failed test")]
-
-#[path = "../src/input.rs"]
-mod input;
-#[path = "../src/json.rs"]
-mod json;
-#[path = "../src/parse/mod.rs"]
-mod parse;
-#[path = "../src/vectors.rs"]
-mod vectors;
-
+use crate::parse::{ParseArgs, run};
+use crate::vectors::MessageSettings;
 use clap::Parser;
 use lastdrop_engine::enrich::Settings;
-use parse::{ParseArgs, run};
 use serde_json::{Value, json};
-use vectors::MessageSettings;
 
 #[derive(Parser)]
 struct Cli {

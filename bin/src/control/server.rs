@@ -1,0 +1,233 @@
+//! The agent's end of the control socket.
+
+use super::{Wish, is_trusted, places};
+use crate::config::Config;
+use crate::config::types::ControlSocket;
+use crate::status::{self, Facts, Rates};
+use lastdrop_transport::report::{Report, ReportRequest};
+use serde_json::{Value, json};
+use std::fs::{self, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// Connections served at once; one more is told to come back later.
+const CONNECTIONS_MAX: usize = 8;
+
+/// Longest request in bytes.
+const REQUEST_BYTES_MAX: u64 = 64;
+
+/// Longest time that a client may take for its request, or for taking in a part of the answer.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Longest time that the agent's own threads may take to answer.
+const AGENT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Longest time that a flush may be waited for.
+const FLUSH_PATIENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Pause after an accept that failed: out of descriptors, it would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Stack of a thread that serves a connection.
+const STACK_BYTES: usize = 256 << 10;
+
+/// The socket of a running agent; its file goes with it.
+pub(crate) struct Server {
+    path: PathBuf,
+    inode: u64,
+}
+
+/// What the answers are made of.
+pub(crate) struct Desk {
+    facts: Facts,
+    wishes: Sender<Wish>,
+    /// Rung after a wish.
+    bell: Arc<mio::Waker>,
+    /// What the last status saw.
+    rates: Mutex<Rates>,
+}
+
+impl Server {
+    /// Binds the socket and serves it from a thread of its own. The agent can do without, so a
+    /// failure is told and no more.
+    pub(crate) fn start(config: &Config, desk: Desk) -> Option<Self> {
+        let mut failures = Vec::new();
+        let bound = places(config).iter().find_map(|path| {
+            bind(path).map_err(|why| failures.push(format!("{}: {why}", path.display()))).ok()
+        });
+        let Some((listener, server)) = bound else {
+            tell(config, &failures);
+            return None;
+        };
+        let desk = Arc::new(desk);
+        let thread = thread::Builder::new().name("control".to_owned()).stack_size(STACK_BYTES);
+        if let Err(why) = thread.spawn(move || serve(&listener, &desk)) {
+            tell(config, &[why.to_string()]);
+            return None;
+        }
+        info!("control socket: {}", server.path.display());
+        Some(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Another agent may have taken the place.
+        if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Says that there is no control socket: a warning only where one was asked for.
+fn tell(config: &Config, failures: &[String]) {
+    let failures = failures.join("; ");
+    match config.process.control_socket {
+        ControlSocket::Off => {}
+        ControlSocket::Auto => info!("no control socket: {failures}"),
+        ControlSocket::Path(_) => warn!("no control socket: {failures}"),
+    }
+}
+
+/// Binds the socket, in place of one that nobody listens on any more.
+fn bind(path: &Path) -> io::Result<(UnixListener, Server)> {
+    let listener = match UnixListener::bind(path) {
+        Err(why) if why.kind() == io::ErrorKind::AddrInUse => {
+            match UnixStream::connect(path) {
+                Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => {}
+                _ => return Err(why),
+            }
+            fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
+    }?;
+    // Who connects before this is done is looked at all the same.
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    let inode = fs::symlink_metadata(path)?.ino();
+    Ok((listener, Server { path: path.to_owned(), inode }))
+}
+
+/// Serves connections for as long as the process lives.
+fn serve(listener: &UnixListener, desk: &Arc<Desk>) {
+    // Each connection's thread holds a clone: their number is that of the open connections.
+    let open = Arc::new(());
+    loop {
+        let Ok((stream, _)) = listener.accept() else {
+            thread::sleep(ACCEPT_PAUSE);
+            continue;
+        };
+        if !is_trusted(&stream) || Arc::strong_count(&open) > CONNECTIONS_MAX {
+            continue;
+        }
+        let (desk, ticket) = (Arc::clone(desk), Arc::clone(&open));
+        // No thread can be had: the client finds the connection closed.
+        let _ = thread::Builder::new().name("control".to_owned()).stack_size(STACK_BYTES).spawn(
+            move || {
+                let _ticket = ticket;
+                // A client that has gone away needs no answer.
+                let _ = desk.serve(stream);
+            },
+        );
+    }
+}
+
+impl Desk {
+    /// A desk that answers with these facts.
+    pub(crate) fn new(facts: Facts, wishes: Sender<Wish>, bell: Arc<mio::Waker>) -> Self {
+        let rates = Mutex::new(Rates::new(&facts));
+        Self { facts, wishes, bell, rates }
+    }
+
+    fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
+        stream.set_read_timeout(Some(CLIENT_PATIENCE))?;
+        stream.set_write_timeout(Some(CLIENT_PATIENCE))?;
+        let mut request = String::new();
+        (&stream).take(REQUEST_BYTES_MAX).read_to_string(&mut request)?;
+        let answer = match request.trim_end().split_once(' ') {
+            None if request.trim_end() == "status" => self.status(),
+            Some(("flush", ms)) => match ms.parse() {
+                Ok(ms) => self.flush(Duration::from_millis(ms).min(FLUSH_PATIENCE_MAX)),
+                Err(_) => Err("a flush needs its time in milliseconds".to_owned()),
+            },
+            _ => Err("neither status nor flush".to_owned()),
+        };
+        let answer = answer.unwrap_or_else(|why| json!({ "error": why }));
+        stream.write_all(answer.to_string().as_bytes())
+    }
+
+    fn status(&self) -> Result<Value, String> {
+        let report = self.report(0, Duration::ZERO)?;
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(status::snapshot(&self.facts, &report, &mut rates))
+    }
+
+    /// Flushes, waits for the delivery, and says what is proved.
+    fn flush(&self, patience: Duration) -> Result<Value, String> {
+        let began = Instant::now();
+        let before = self.report(0, Duration::ZERO)?;
+        let (reply, number) = sync_channel(1);
+        self.wish(Wish::Flush(reply))?;
+        let number = number.recv_timeout(AGENT_PATIENCE).map_err(|_| NO_ANSWER.to_owned())?;
+        let after = self.report(number, patience.saturating_sub(began.elapsed()))?;
+        Ok(status::flushed(number, &self.facts, &before, &after, began.elapsed()))
+    }
+
+    /// Lets the shipper report when a flush is delivered, or when it has waited long enough.
+    fn report(&self, flush: u64, patience: Duration) -> Result<Report, String> {
+        let (reply, report) = sync_channel(1);
+        let until = Instant::now() + patience;
+        self.wish(Wish::Report(ReportRequest { flush, until, reply }))?;
+        report.recv_timeout(patience + AGENT_PATIENCE).map_err(|_| NO_ANSWER.to_owned())
+    }
+
+    fn wish(&self, wish: Wish) -> Result<(), String> {
+        self.wishes.send(wish).map_err(|_| NO_ANSWER.to_owned())?;
+        self.bell.wake().map_err(|why| why.to_string())
+    }
+}
+
+/// What a client reads whose question nobody will answer.
+const NO_ANSWER: &str = "the agent does not answer: it is stopping, or a thread of it has ended";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("lastdrop-{name}-{}.sock", std::process::id()))
+    }
+
+    #[test]
+    fn a_socket_that_nobody_listens_on_is_replaced_and_one_in_use_is_not() {
+        let path = path("control-stale");
+        drop(UnixListener::bind(&path).unwrap());
+        let (_listener, server) = bind(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let in_use = bind(&path).map(|_| ()).unwrap_err();
+        assert_eq!(in_use.kind(), io::ErrorKind::AddrInUse);
+        drop(server);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_put_in_the_place_stays() {
+        let path = path("control-other");
+        let (_listener, server) = bind(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let _other = UnixListener::bind(&path).unwrap();
+        let inode = fs::metadata(&path).unwrap().ino();
+        // An inode number may be used again at once; then the two can't be told apart.
+        let same = inode == server.inode;
+        drop(server);
+        assert!(same || path.exists());
+        let _ = fs::remove_file(&path);
+    }
+}

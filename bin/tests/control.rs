@@ -1,0 +1,155 @@
+//! The control socket with the real program: status and flush of a running agent.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+mod support;
+
+use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Instant;
+use support::{KEY, PATIENCE, lastdrop};
+
+/// An agent with a control socket and a port of its own, ended with the test.
+struct Agent {
+    process: Child,
+    socket: PathBuf,
+    port: u16,
+}
+
+impl Agent {
+    fn start(name: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let socket = folder.join(format!("{name}-{}.sock", std::process::id()));
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = lastdrop(&["run", "--linger=0", "--bind-host=127.0.0.1"])
+            .arg(format!("--dogstatsd-port={port}"))
+            .arg(format!("--control-socket={}", socket.display()))
+            .envs(variables.iter().copied())
+            .env("DD_LOG_LEVEL", "error")
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let agent = Self { process, socket, port };
+        let began = Instant::now();
+        while agent.ask(&["status"]).status.code() != Some(0) {
+            assert!(began.elapsed() < PATIENCE, "no agent answers");
+        }
+        agent
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Output {
+        let socket = format!("--control-socket={}", self.socket.display());
+        lastdrop(arguments).arg(socket).output().unwrap()
+    }
+
+    fn ask_json(&self, command: &str) -> Value {
+        let output = self.ask(&[command, "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn send(&self, datagram: &str) {
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.send_to(datagram.as_bytes(), ("127.0.0.1", self.port)).unwrap();
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_flush_delivers_what_was_received_before_and_says_so() {
+    let (url, requests) = support::intake();
+    let agent = Agent::start("flush", &[("DD_API_KEY", KEY), ("DD_DD_URL", &url)]);
+    agent.send("page.views:3|c\npage.time:4|d");
+    let output = agent.ask(&["flush"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("flush 1: delivered in "), "{said}");
+    let mut paths: Vec<_> = requests.try_iter().map(|request| request.path).collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["/api/beta/sketches", "/api/v2/series"]);
+    agent.send("page.views:1|c");
+    let flush = agent.ask_json("flush");
+    assert_eq!((&flush["flush"], &flush["delivered"]), (&Value::from(2), &Value::from(true)));
+    assert_eq!(flush["endpoints"][0]["accepted"]["payloads"], 1);
+}
+
+#[test]
+fn a_flush_that_nobody_accepts_says_why_and_fails() {
+    let agent = Agent::start("no-key", &[]);
+    agent.send("page.views:3|c");
+    let output = agent.ask(&["flush", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let flush: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&flush["shipped"], &flush["delivered"]), (&true.into(), &false.into()));
+    assert_eq!(flush["endpoints"][0]["dropped"]["no_api_key"]["points"], 1);
+}
+
+#[test]
+fn sigusr1_flushes_and_the_agent_goes_on() {
+    let (url, requests) = support::intake();
+    let agent = Agent::start("usr1", &[("DD_API_KEY", KEY), ("DD_DD_URL", &url)]);
+    agent.send("page.views:3|c");
+    agent.signal("-USR1");
+    assert_eq!(requests.recv_timeout(PATIENCE).unwrap().path, "/api/v2/series");
+    assert_eq!(agent.ask(&["status"]).status.code(), Some(0));
+}
+
+#[test]
+fn status_tells_what_was_received_and_the_socket_is_the_users_alone() {
+    let agent = Agent::start("status", &[]);
+    let mode = std::fs::metadata(&agent.socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    agent.send("page.views:3|c");
+    let began = Instant::now();
+    let status = loop {
+        let status = agent.ask_json("status");
+        if status["workers"]["samples"] == 1 {
+            break status;
+        }
+        assert!(began.elapsed() < PATIENCE, "{status}");
+    };
+    assert_eq!(status["mode"], "run");
+    assert_eq!(status["endpoints"][0]["key"], "missing");
+    assert_eq!(status["listening"][0]["address"], format!("127.0.0.1:{}", agent.port));
+    let page = String::from_utf8(agent.ask(&["status"]).stdout).unwrap();
+    assert!(page.contains("samples 1"), "{page}");
+}
+
+#[test]
+fn where_no_agent_is_the_places_looked_at_are_named() {
+    let output = lastdrop(&["status", "--control-socket=/nowhere/a.sock"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("/nowhere/a.sock: No such file"), "{said}");
+}
+
+/// For all kinds of clients that do not behave: the next one is served.
+#[test]
+fn a_client_that_says_nothing_or_nonsense_keeps_nobody_waiting() {
+    let agent = Agent::start("nonsense", &[]);
+    let silent = std::os::unix::net::UnixStream::connect(&agent.socket).unwrap();
+    for request in [&b"drop everything"[..], &[0xff; 100], b"flush soon", b""] {
+        let mut client = std::os::unix::net::UnixStream::connect(&agent.socket).unwrap();
+        client.write_all(request).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        let _ = client.read_to_string(&mut answer);
+        assert!(!answer.contains("agent\":"), "{answer}");
+    }
+    assert_eq!(agent.ask(&["status"]).status.code(), Some(0));
+    drop(silent);
+}

@@ -1,0 +1,98 @@
+//! Faults planted in the agent, each of which must be found: by the lab where the counts are wrong,
+//! by the receipt where a thread has panicked. What is not found here isn't proved anywhere.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// The lab beside the agent, built if it isn't there.
+fn lab() -> PathBuf {
+    let lab = Path::new(env!("CARGO_BIN_EXE_lastdrop")).with_file_name("lastdrop-lab");
+    if !lab.is_file() {
+        let status = Command::new("cargo").args(["build", "-p", "lastdrop-lab"]).status().unwrap();
+        assert!(status.success());
+    }
+    lab
+}
+
+/// Runs the experiment over an agent with a fault; gives the exit status and what was found.
+fn job(fault: &str) -> (Option<i32>, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    // The lab keeps settings of its caller from the agent: a script brings the fault in.
+    let agent = folder.path().join("agent");
+    let script = format!(
+        "#!/bin/sh\nLASTDROP_FAULT={fault} exec {} \"$@\"\n",
+        env!("CARGO_BIN_EXE_lastdrop")
+    );
+    std::fs::write(&agent, script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&agent, mode).unwrap();
+    let mut command = Command::new(lab());
+    command.args(["bench", "--json", "job", "--tasks", "2", "--at-once", "2", "--alone", "0"]);
+    let output = command.arg("--agent").arg(&agent).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    (output.status.code(), serde_json::from_str(&text).unwrap())
+}
+
+#[test]
+fn the_lab_finds_every_fault() {
+    let (status, finding) = job("none");
+    assert_eq!(status, Some(0), "without a fault all is well: {finding:#}");
+    for fault in [
+        "drop-line",
+        "count-twice",
+        "lose-worker",
+        "lose-open-bucket",
+        "forget-endpoint",
+        "ledger-lies",
+        "panic-receive-0",
+        "panic-ship",
+        "panic-work-0-stopping",
+    ] {
+        let (status, finding) = job(fault);
+        assert_eq!(status, Some(1), "{fault} was not found: {finding:#}");
+        assert_eq!(finding["found"]["whole"], 0, "{fault}");
+    }
+}
+
+/// Runs a child that sends for a while and exits with 7; gives what came of it and the receipt.
+fn wrap(fault: &str) -> (Output, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let receipt = folder.path().join("receipt.json");
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let child = format!(
+        "\"$0\" task --to 127.0.0.1:{port} --stream 60 --over 300ms --burst 0 --progress \"$1\"\n\
+         sleep 0.1\n\
+         exit 7"
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lastdrop"));
+    command.args(["init", "--strict", "--receipt"]).arg(&receipt).arg("--");
+    command.args(["sh", "-c", &child]).arg(lab()).arg(folder.path().join("progress"));
+    command.env("LASTDROP_FAULT", fault).env("DD_DOGSTATSD_PORT", port.to_string());
+    let output = command.output().unwrap();
+    let receipt = std::fs::read_to_string(receipt).unwrap();
+    (output, serde_json::from_str(&receipt).unwrap())
+}
+
+/// For each thread, while it runs and while the agent stops: the child's exit status stands, and
+/// the receipt names the thread.
+#[test]
+fn a_panic_never_harms_the_child_and_is_named() {
+    for (fault, thread) in [
+        ("panic-receive-0", "receive-0"),
+        ("panic-work-0", "work-0"),
+        ("panic-ship", "ship"),
+        ("panic-receive-0-stopping", "receive-0"),
+        ("panic-work-0-stopping", "work-0"),
+    ] {
+        let (output, receipt) = wrap(fault);
+        assert_eq!(output.status.code(), Some(7), "{fault}: {receipt:#}");
+        assert_eq!(receipt["panicked"], serde_json::json!([thread]), "{fault}: {receipt:#}");
+        assert_eq!((&receipt["balanced"], &receipt["lossless"]), (&false.into(), &false.into()));
+        let took_ms = receipt["stop"]["took_ms"].as_u64().unwrap();
+        assert!(took_ms < 1_000, "{fault}: nobody waits for the dead: {took_ms} ms");
+    }
+}

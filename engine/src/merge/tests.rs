@@ -1,0 +1,242 @@
+//! Marks that come in another order, or not at all: several receivers, and workers that are gone.
+
+use super::*;
+use crate::datagram::{Datagram, Extent, Transport};
+use crate::enrich::Enricher;
+use crate::handover::bucket_ring;
+use crate::limits::CONTEXT_BYTES_DEFAULT;
+use crate::message::{LineEnd, Options};
+use crate::ring::{Mark, PacketProducer, packet_ring};
+use crate::stop::{LaneEpochs, Patience, Running};
+use crate::worker::{Timestamped, Worker, WorkerSettings};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// Workers that each have a receiver of their own.
+struct Lanes {
+    lanes: Vec<(PacketProducer, Worker)>,
+    running: Running,
+    merge: Merge,
+    /// Name, second and value, as they left.
+    points: Vec<(String, i64, f64)>,
+}
+
+impl Lanes {
+    fn new(count: usize) -> Self {
+        let (mut lanes, mut epochs, mut rings) = (Vec::new(), Vec::new(), Vec::new());
+        for lane in 0..count {
+            let (packets, consumer, committed) = packet_ring(lane, 0);
+            let (out, ring) = bucket_ring();
+            let (worker, applied, _) = Worker::new(consumer, out, worker_settings());
+            lanes.push((packets, worker));
+            epochs.push(LaneEpochs { committed, applied });
+            rings.push(ring);
+        }
+        let (merge, _) = Merge::new(rings, merge_settings());
+        Self { lanes, running: Running::new(epochs), merge, points: Vec::new() }
+    }
+
+    fn push(&mut self, lane: usize, line: &str, second: u64) {
+        let (packets, worker) = &mut self.lanes[lane];
+        let size = PacketProducer::record_bytes(line.len());
+        let mut batch = packets.batch(size, size).unwrap();
+        batch.push(&Datagram {
+            bytes: line.as_bytes(),
+            stamp: Stamp::from_s(second),
+            transport: Transport::Udp,
+            extent: Extent::Whole,
+        });
+        batch.commit();
+        worker.turn();
+    }
+
+    fn close(&mut self, lane: usize, second: u64) {
+        let cutoff = Slot::containing(second);
+        let number = cutoff.start_s() / Slot::SECONDS;
+        self.mark(lane, Mark::Close { number, cutoff, at: Stamp::from_s(second) });
+    }
+
+    fn flush(&mut self, lane: usize, number: u64, second: u64) {
+        self.mark(lane, Mark::Flush { number, at: Stamp::from_s(second) });
+    }
+
+    fn mark(&mut self, lane: usize, mark: Mark) {
+        let (packets, worker) = &mut self.lanes[lane];
+        packets.mark(mark).unwrap();
+        worker.turn();
+    }
+
+    /// The points that leave now.
+    fn ship(&mut self) -> Vec<(i64, f64)> {
+        self.merge.take_in();
+        let before = self.points.len();
+        while self.merge.flush_closed(&mut |item| note(&mut self.points, item)) {}
+        self.points[before..].iter().map(|(_, second, value)| (*second, *value)).collect()
+    }
+
+    fn finish(mut self, second: u64) -> Vec<(String, i64, f64)> {
+        let at = Stamp::from_s(second);
+        let mut seals = Vec::new();
+        for (packets, mut worker) in self.lanes {
+            seals.push(packets.seal(at).unwrap());
+            worker.turn();
+        }
+        let drained = self.running.seal(seals).drained(Patience::Left).unwrap();
+        self.merge.finish(drained, &mut |item| note(&mut self.points, item));
+        self.points
+    }
+}
+
+fn note(points: &mut Vec<(String, i64, f64)>, item: Item<'_>) {
+    let Item::Series(series) = item else { panic!("only series are sampled") };
+    let [point] = series.points else { panic!("one point a series") };
+    points.push((series.name.to_owned(), point.second, point.value));
+}
+
+fn worker_settings() -> WorkerSettings {
+    WorkerSettings {
+        parse: Options::default(),
+        line_end: [LineEnd::Optional; 3],
+        context_bytes_max: CONTEXT_BYTES_DEFAULT,
+        context_expiry_s: 20,
+        late: LateArrival::JoinsOpenSlot,
+        timestamped: Timestamped::Aggregated,
+        enricher: Arc::new(Enricher::new(crate::enrich::Settings::default())),
+    }
+}
+
+fn merge_settings() -> MergeSettings {
+    MergeSettings {
+        histogram: Arc::default(),
+        counter_expiry_s: 300,
+        context_expiry_s: 20,
+        global_tags: Vec::new(),
+        series_blocklist: Blocklist::default(),
+        incomplete: Incomplete::Shipped,
+        late: LateArrival::JoinsOpenSlot,
+        origin: Origin::DOGSTATSD,
+    }
+}
+
+#[test]
+fn a_slot_ships_when_the_last_worker_has_closed_it() {
+    let mut lanes = Lanes::new(2);
+    lanes.push(0, "c:10|c", 1001);
+    lanes.push(1, "c:20|c", 1002);
+    lanes.close(0, 1010);
+    assert_eq!(lanes.ship(), []);
+    lanes.push(0, "c:40|c", 1011);
+    lanes.close(0, 1020);
+    assert_eq!(lanes.ship(), []);
+    lanes.close(1, 1010);
+    assert_eq!(lanes.ship(), [(1000, 3.0)]);
+    lanes.close(1, 1020);
+    assert_eq!(lanes.ship(), [(1010, 4.0)]);
+}
+
+#[test]
+fn a_flush_ships_open_slots_when_the_last_worker_has_come_to_it() {
+    let mut lanes = Lanes::new(2);
+    lanes.push(0, "c:10|c", 1001);
+    lanes.push(1, "g:2|g", 1002);
+    lanes.flush(0, 1, 1003);
+    lanes.push(0, "c:20|c", 1004);
+    assert_eq!(lanes.ship(), []);
+    lanes.flush(1, 1, 1003);
+    assert_eq!(lanes.ship(), [(1000, 1.0), (1000, 2.0)]);
+    lanes.push(1, "g:3|g", 1005);
+    lanes.close(0, 1010);
+    lanes.close(1, 1010);
+    assert_eq!(lanes.ship(), [(1003, 2.0), (1003, 3.0)]);
+    lanes.close(0, 1020);
+    lanes.close(1, 1020);
+    assert_eq!(lanes.ship(), [(1010, 0.0)]);
+}
+
+#[test]
+fn a_slot_that_was_flushed_gets_no_zeros_at_its_close() {
+    let mut lanes = Lanes::new(1);
+    lanes.push(0, "c:10|c", 1001);
+    lanes.flush(0, 1, 1003);
+    assert_eq!(lanes.ship(), [(1000, 1.0)]);
+    lanes.close(0, 1010);
+    assert_eq!(lanes.ship(), []);
+}
+
+#[test]
+fn a_late_sample_brings_no_zeros_over_what_was_shipped() {
+    let mut lanes = Lanes::new(1);
+    lanes.push(0, "c:10|c", 1001);
+    lanes.close(0, 1010);
+    assert_eq!(lanes.ship(), [(1000, 1.0)]);
+    lanes.push(0, "g:1|g|T1003", 1012);
+    lanes.close(0, 1020);
+    assert_eq!(lanes.ship(), [(1000, 1.0)]);
+}
+
+#[test]
+fn a_worker_that_is_gone_holds_nobody_back() {
+    let mut lanes = Lanes::new(2);
+    lanes.push(0, "c:10|c", 1001);
+    lanes.push(1, "c:20|c", 1001);
+    lanes.lanes.pop();
+    lanes.close(0, 1010);
+    assert_eq!(lanes.ship(), [(1000, 1.0)]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Sample,
+    Close,
+    Flush,
+    Pass(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
+    let step = prop_oneof![
+        4 => Just(Step::Sample),
+        2 => Just(Step::Close),
+        2 => Just(Step::Flush),
+        2 => (0_u64..8).prop_map(Step::Pass),
+    ];
+    vec((0_usize..2, step), 0..60)
+}
+
+proptest! {
+    /// For all orders in which two receivers make their marks: once both have made all of them,
+    /// everything has shipped, and nothing twice.
+    #[test]
+    fn receivers_may_make_their_marks_in_any_order(steps in steps()) {
+        let mut lanes = Lanes::new(2);
+        let (mut now_s, mut flushes, mut sent) = (1000, [0, 0], 0.0);
+        for (lane, step) in steps {
+            match step {
+                Step::Sample => {
+                    lanes.push(lane, "c:10|c", now_s);
+                    sent += 1.0;
+                }
+                Step::Close => lanes.close(lane, now_s),
+                Step::Flush => {
+                    flushes[lane] += 1;
+                    lanes.flush(lane, flushes[lane], now_s);
+                }
+                Step::Pass(seconds) => now_s += seconds,
+            }
+            lanes.ship();
+        }
+        // What one of them has still to do.
+        for lane in 0..2 {
+            for number in flushes[lane]..flushes[1 - lane] {
+                lanes.flush(lane, number + 1, now_s);
+            }
+            lanes.close(lane, now_s + 10);
+        }
+        lanes.ship();
+        let shipped: f64 = lanes.points.iter().map(|(_, _, value)| value).sum();
+        prop_assert_eq!(shipped, sent);
+        let mut points = lanes.finish(now_s + 10);
+        points.sort_by(|one, other| one.partial_cmp(other).unwrap());
+        let twice = points.windows(2).any(|pair| pair[0].1 == pair[1].1);
+        prop_assert!(!twice, "{:?}", points);
+    }
+}

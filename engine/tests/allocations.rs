@@ -1,0 +1,97 @@
+//! Known contexts cost no allocation: a million messages through ring and worker, counted by the
+//! allocator of this program. It has one test, so that no other allocates meanwhile.
+
+#![expect(unsafe_code, reason = "an allocator is unsafe to write; this one only counts")]
+
+use lastdrop_engine::datagram::{Datagram, Extent, Transport};
+use lastdrop_engine::enrich::{Enricher, Settings};
+use lastdrop_engine::handover::bucket_ring;
+use lastdrop_engine::limits::{CONTEXT_BYTES_DEFAULT, PACKET_RING_BYTES_DEFAULT};
+use lastdrop_engine::message::{LineEnd, Options};
+use lastdrop_engine::ring::{PacketProducer, packet_ring};
+use lastdrop_engine::sampler::LateArrival;
+use lastdrop_engine::time::Stamp;
+use lastdrop_engine::worker::{Timestamped, Turn, Worker, WorkerSettings};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call goes to the system's allocator as it came, so its promises hold here.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the promises of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the promises of `dealloc`, and `pointer` came from `System`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Lines of a datagram: each has its type, some their tags in another order or a rate.
+const LINES: [&str; 8] = [
+    "requests:1|c|#env:prod,path:/a",
+    "requests:1:2:3|c|@0.5|#path:/a,env:prod",
+    "load:0.75|g|#host:ignored,env:prod",
+    "load:1e-3|g|#env:prod|T1005",
+    "users:anna|s",
+    "users:bert|s",
+    "broken",
+    "latency:12|d|#env:prod",
+];
+
+const MESSAGES: usize = 1_000_000;
+
+#[test]
+fn a_million_messages_of_known_contexts_allocate_nothing() {
+    let (mut packets, consumer, _) = packet_ring(0, PACKET_RING_BYTES_DEFAULT);
+    let (out, _ring) = bucket_ring();
+    let settings = WorkerSettings {
+        parse: Options::default(),
+        line_end: [LineEnd::Optional; 3],
+        context_bytes_max: CONTEXT_BYTES_DEFAULT,
+        context_expiry_s: 20,
+        late: LateArrival::JoinsOpenSlot,
+        timestamped: Timestamped::Aggregated,
+        enricher: Arc::new(Enricher::new(Settings::default())),
+    };
+    let (mut worker, _, ledger) = Worker::new(consumer, out, settings);
+    let lines = LINES.join("\n");
+    // The first datagrams make the contexts, and let the sketch fill its buffer of keys once.
+    send(&mut packets, &mut worker, lines.as_bytes(), 8 * 1024);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    send(&mut packets, &mut worker, lines.as_bytes(), MESSAGES);
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert_eq!(allocations, 0);
+    assert_eq!(ledger.read().lines, (MESSAGES + 8 * 1024) as u64);
+}
+
+/// Sends datagrams with so many messages in all; the worker takes a turn when the ring is full.
+fn send(packets: &mut PacketProducer, worker: &mut Worker, bytes: &[u8], messages: usize) {
+    let datagram = Datagram {
+        bytes,
+        stamp: Stamp::from_s(1003),
+        transport: Transport::Udp,
+        extent: Extent::Whole,
+    };
+    let size = PacketProducer::record_bytes(bytes.len());
+    for _ in 0..messages / LINES.len() {
+        loop {
+            if let Ok(mut batch) = packets.batch(size, size) {
+                batch.push(&datagram);
+                break batch.commit();
+            }
+            worker.turn();
+        }
+    }
+    while worker.turn() == Turn::Applied {}
+}
