@@ -191,7 +191,8 @@ impl RunLane {
     fn receive(&mut self, now_s: u64, events: usize) {
         let Some(receiver) = &mut self.receiver else { return };
         let stamp = Stamp::from_s(now_s);
-        let bytes = b"c:1:2|c\nd:3|d";
+        let bytes = ["c:1:2|c\nd:3|d\n", &"_e{1,1}:a|b\n".repeat(events)].concat();
+        let bytes = bytes.as_bytes();
         let datagram = Datagram { bytes, stamp, transport: Transport::Udp, extent: Extent::Whole };
         let record_bytes = PacketProducer::record_bytes(bytes.len());
         if let Ok(mut batch) = receiver.batch(record_bytes, record_bytes) {

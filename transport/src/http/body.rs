@@ -82,11 +82,14 @@ impl BodyReader {
             }
             Self::Chunked(chunks) => chunks.read(input, sink, limits),
             Self::ToEnd => {
-                sink.take(std::mem::take(input));
-                if sink.bytes > limits.body_bytes_max {
-                    return Err(ResponseError::BodyTooLarge);
+                // Up to the limit only: how far beyond it a read reached is none of the outcome.
+                let mut room = limits.body_bytes_max.saturating_sub(sink.bytes);
+                take_data(input, &mut room, sink);
+                if input.is_empty() {
+                    Ok(BodyProgress::More)
+                } else {
+                    Err(ResponseError::BodyTooLarge)
                 }
-                Ok(BodyProgress::More)
             }
         }
     }
