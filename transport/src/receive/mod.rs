@@ -5,7 +5,7 @@
 //!  Seal:   refuse all ─▶ empty all ─▶ count all ─▶ close all ─▶ seal every lane
 //! ```
 //!
-//! Under load there is a rest before the wait: see [`rest`].
+//! Under load there is a rest before the wait: see `rest.rs`.
 //!
 //! The data stays in the kernel as long as a ring has no room for it: a receive call asks for no
 //! more datagrams than the ring can take at their largest.
