@@ -46,6 +46,14 @@ Examples:
 
 Secrets are masked. Exit status: 0; 2 if a value is bad.";
 
+const CHECK_KEY_EXAMPLES: &str = "\
+Examples:
+  DD_API_KEY=… lastdrop check-key
+  lastdrop check-key --site datadoghq.eu
+
+The agent never asks by itself. Exit status: 0 every key is valid; 1 one is refused, missing or could
+not be asked about; 2 on wrong usage or a bad configuration.";
+
 const STATUS_EXAMPLES: &str = "\
 Examples:
   lastdrop status
@@ -103,6 +111,9 @@ pub(crate) enum Command {
     /// Run a command and deliver its metrics when it ends
     #[command(after_help = INIT_EXAMPLES)]
     Init(Init),
+    /// Ask the intake whether the API keys are valid
+    #[command(after_help = CHECK_KEY_EXAMPLES)]
+    CheckKey(CheckKey),
     /// Show what a running agent sees
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
@@ -135,6 +146,14 @@ pub(crate) struct Init {
     #[arg(last = true, required = true, value_names = ["CMD", "ARG"])]
     pub(crate) command: Vec<OsString>,
     /// The settings given as flags; last, because their heading holds for all that follows.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
+/// `lastdrop check-key`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckKey {
+    /// The settings given as flags.
     #[command(flatten)]
     pub(crate) flags: Flags,
 }

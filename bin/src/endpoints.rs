@@ -7,10 +7,11 @@ use crate::config::types::{Compressor, TlsVersion, UseV3};
 use lastdrop_transport::forward::backoff::{BackoffSettings, Recovery, Rng};
 use lastdrop_transport::forward::endpoint::{Endpoint, EndpointId, EndpointLimits};
 use lastdrop_transport::forward::host::{
-    Destinations, FinalDot, intake_url, is_datadogs, merge, site_base_url,
+    Destinations, FinalDot, intake_url, is_datadogs, key_check_url, merge, site_base_url,
 };
 use lastdrop_transport::forward::secret::Secret;
 use lastdrop_transport::forward::transaction::{AGENT_VERSION, ArbitraryTags};
+use lastdrop_transport::http::Path;
 use lastdrop_transport::net::{
     self, NoProxy, NoProxyMatching, Pool, PoolSettings, ProxySettings, ProxyUrl, Roots, Scheme,
     Target, Timeouts, TlsSettings, Trust, Verification,
@@ -27,6 +28,9 @@ use tracing::warn;
 /// Connections that one endpoint may have at once, unless configured otherwise: the payloads of the
 /// last flush go out side by side.
 const CONNECTIONS_DEFAULT: usize = 4;
+
+/// Where the intake is asked about a key.
+const KEY_CHECK_PATH: &str = "/api/v1/validate";
 
 /// Hosts of the clouds' metadata, reached without a proxy unless configured otherwise.
 const METADATA_HOSTS: [&str; 2] = ["169.254.169.254", "100.100.100.200"];
@@ -80,6 +84,40 @@ pub(crate) fn open(
         outlets.pop();
     }
     Ok(outlets)
+}
+
+/// A question about one key, with the connection to ask it on.
+pub(crate) struct KeyCheck {
+    /// Whose key.
+    pub(crate) id: EndpointId,
+    /// The connection.
+    pub(crate) pool: Pool,
+    /// Path and query; they hold the key, and print it masked.
+    pub(crate) path: Path,
+}
+
+/// Prepares a question for each base URL and key; none without a usable key.
+///
+/// # Errors
+///
+/// A base URL, proxy or file of authorities that can't be used.
+pub(crate) fn key_checks(
+    config: &Config,
+    registry: &Registry,
+    waker: &Arc<mio::Waker>,
+) -> io::Result<Vec<KeyCheck>> {
+    let mut common = Common { config, proxies: proxies(config)?, tls: None, registry, waker };
+    let mut checks: Vec<KeyCheck> = Vec::new();
+    let Destinations::Endpoints(endpoints) = destinations(config) else { return Ok(checks) };
+    for settings in endpoints {
+        for (slot, key) in (0..).zip(settings.keys) {
+            let pool = common.pool(&key_check_url(&settings.base_url), 1, Token(checks.len()))?;
+            let path = Path::new(KEY_CHECK_PATH).map_err(io::Error::other)?;
+            let path = path.with_query("api_key", key.expose());
+            checks.push(KeyCheck { id: EndpointId::new(&settings.base_url, slot), pool, path });
+        }
+    }
+    Ok(checks)
 }
 
 fn outlet_settings(config: &Config, base_url: &str, key_file: Option<PathBuf>) -> OutletSettings {

@@ -1,6 +1,7 @@
 //! The agent as a program: reads the command line, runs the command, gives the exit status.
 
 mod agent;
+mod check_key;
 mod child;
 mod cli;
 mod config;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(run) => ExitCode::from(agent::run(run)),
         Command::Init(init) => ExitCode::from(agent::init(init)),
+        Command::CheckKey(check) => ExitCode::from(check_key::run(check.flags)),
         Command::Status(status) => ExitCode::from(control::client::status(status)),
         Command::Flush(flush) => ExitCode::from(control::client::flush(flush)),
         Command::Config(show) => match shown(show) {

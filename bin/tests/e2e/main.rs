@@ -10,6 +10,7 @@ mod client_library;
 mod foreign;
 mod harness;
 mod intake_faults;
+mod key_check;
 mod listening;
 mod matrix;
 mod no_key;
