@@ -105,9 +105,10 @@ fn a_bad_line_is_told_and_the_next_one_is_answered() {
         r#"{"id":"bad","type":"sketch","ops":[{"op":"insert","v":1,"rate":1e-300},{"op":"insert","v":1}]}"#,
     ] {
         let answers = answers(&format!("{bad}\r\n\n{good}"));
-        assert_eq!(answers.len(), 2, "{bad}");
+        assert_eq!(answers.len(), 3, "{bad}: one for each line, the blank one too");
         assert!(answers[0]["error"].is_string(), "{bad}: {}", answers[0]);
-        assert_eq!(answers[1], json!({ "id": "good", "k": 1338 }));
+        assert!(answers[1]["error"].is_string(), "{bad}: {}", answers[1]);
+        assert_eq!(answers[2], json!({ "id": "good", "k": 1338 }));
     }
 }
 

@@ -25,6 +25,8 @@ use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
+use super::answer_lines;
+
 /// Values that one operation may insert: a line must not keep the command busy for hours.
 const VALUES_MAX: u32 = 100_000_000;
 
@@ -33,14 +35,8 @@ const VALUES_MAX: u32 = 100_000_000;
 /// # Errors
 ///
 /// Only those of reading and writing: a bad line is answered, too.
-pub fn run(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
-    for line in input.split(b'\n') {
-        let line = line?;
-        if !line.trim_ascii().is_empty() {
-            writeln!(output, "{}", answer(&line))?;
-        }
-    }
-    output.flush()
+pub fn run(input: impl BufRead, output: impl Write) -> io::Result<()> {
+    answer_lines(input, output, answer)
 }
 
 fn answer(line: &[u8]) -> Value {

@@ -8,26 +8,18 @@ use lastdrop_transport::http::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::answer_lines;
+
 /// Reads one vector a line and writes one outcome a line: `{"id","expect"}`, or `{"error"}` for a
 /// line that is not a vector.
 ///
 /// # Errors
 /// Only those of reading and writing.
-pub fn run(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
-    // Bytes, not text: a line that is not UTF-8 is a bad line, not the end of the run.
-    for line in input.split(b'\n') {
-        let line = line?;
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let answer = match serde_json::from_slice::<Vector>(&line) {
-            Ok(vector) => vector.run(),
-            Err(error) => Line::Bad { error: error.to_string() },
-        };
-        serde_json::to_writer(&mut output, &answer)?;
-        output.write_all(b"\n")?;
-    }
-    output.flush()
+pub fn run(input: impl BufRead, output: impl Write) -> io::Result<()> {
+    answer_lines(input, output, |line| match serde_json::from_slice::<Vector>(line) {
+        Ok(vector) => vector.run(),
+        Err(error) => Line::Bad { error: error.to_string() },
+    })
 }
 
 #[derive(Deserialize)]

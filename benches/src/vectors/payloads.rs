@@ -12,26 +12,18 @@ use lastdrop_transport::payload::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::answer_lines;
+
 /// Reads one vector a line and writes one outcome a line: `{"id","v2_hex","v1_json","v3_hex"}`, of
 /// which sketches have no `v1_json`, or `{"error"}` for a line that is not a vector.
 ///
 /// # Errors
 /// Only those of reading and writing.
-pub fn run(input: impl BufRead, mut output: impl Write) -> io::Result<()> {
-    // Bytes, not text: a line that is not UTF-8 is a bad line, not the end of the run.
-    for line in input.split(b'\n') {
-        let line = line?;
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let answer = match serde_json::from_slice::<Vector>(&line) {
-            Ok(vector) => vector.run(),
-            Err(error) => Line::Bad { error: error.to_string() },
-        };
-        serde_json::to_writer(&mut output, &answer)?;
-        output.write_all(b"\n")?;
-    }
-    output.flush()
+pub fn run(input: impl BufRead, output: impl Write) -> io::Result<()> {
+    answer_lines(input, output, |line| match serde_json::from_slice::<Vector>(line) {
+        Ok(vector) => vector.run(),
+        Err(error) => Line::Bad { error: error.to_string() },
+    })
 }
 
 #[derive(Deserialize)]
@@ -358,9 +350,10 @@ mod tests {
         let input =
             b"{\"id\":\"x\"}\n\n\xff\n{\"id\":\"y\",\"kind\":\"series\",\"input\":{\"series\":[]}}";
         let answers = answers(input);
-        assert_eq!(answers.len(), 3);
+        assert_eq!(answers.len(), 4, "one for each line, the blank one too");
         assert!(answers[0]["error"].as_str().unwrap().contains("kind"));
         assert!(answers[1]["error"].is_string());
-        assert_eq!(answers[2]["v1_json"], "{\"series\":[]}");
+        assert!(answers[2]["error"].is_string());
+        assert_eq!(answers[3]["v1_json"], "{\"series\":[]}");
     }
 }
