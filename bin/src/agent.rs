@@ -2,8 +2,8 @@
 
 use crate::child::{Child, Conditions};
 use crate::config::sources::Environment;
-use crate::config::types::InstanceTag;
-use crate::config::{self, Config};
+use crate::config::types::{InstanceTag, LogLevel};
+use crate::config::{self, Config, ConfigError};
 use crate::control::{Desk, Server};
 use crate::identity::Surroundings;
 use crate::platform::Platform;
@@ -30,7 +30,10 @@ const EXIT_LOST: u8 = 3;
 pub(crate) fn run(run: cli::Run) -> u8 {
     let config = match load(run.flags) {
         Ok(config) => config,
-        Err(status) => return status,
+        Err(why) => {
+            error!("{why}");
+            return EXIT_USAGE;
+        }
     };
     match start_sidecar(&config) {
         Ok((mut supervisor, mut agent)) => {
@@ -53,7 +56,7 @@ pub(crate) fn init(init: cli::Init) -> u8 {
     let signals = match Signals::of_wrapper() {
         Ok(signals) => signals,
         Err(why) => {
-            log::start(config::types::LogLevel::Error);
+            log::start(LogLevel::Error);
             error!("signals can't be caught ({why}); the command is not started");
             return EXIT_USAGE;
         }
@@ -71,8 +74,8 @@ pub(crate) fn init(init: cli::Init) -> u8 {
     };
     let agent = match &config {
         Ok(config) => start_wrapped(config, &supervisor),
-        Err(_) => {
-            error!("the command runs without the agent: no metrics are collected");
+        Err(why) => {
+            error!("{why}; the command runs without the agent");
             None
         }
     };
@@ -216,23 +219,18 @@ fn warn_of_overwriting(config: &Config, platform: Platform) {
     }
 }
 
-/// Resolves the configuration and starts the log. A bad value is told, and the status is that of
-/// wrong usage.
-fn load(flags: cli::Flags) -> Result<Config, u8> {
-    match config::load(flags) {
-        Ok(config) => {
-            log::start(config.process.log_level);
-            for notice in &config.notices {
-                warn!("{notice}");
-            }
-            Ok(config)
-        }
-        Err(why) => {
-            log::start(config::types::LogLevel::Error);
-            error!("{why}");
-            Err(EXIT_USAGE)
-        }
+/// Resolves the configuration, starts the log and tells what is worth a line of it.
+///
+/// # Errors
+///
+/// A bad value, for the caller to tell with what follows from it.
+fn load(flags: cli::Flags) -> Result<Config, ConfigError> {
+    let loaded = config::load(flags);
+    log::start(loaded.as_ref().map_or(LogLevel::Error, |config| config.process.log_level));
+    for notice in loaded.iter().flat_map(|config| &config.notices) {
+        warn!("{notice}");
     }
+    loaded
 }
 
 /// Binds everything or nothing.

@@ -26,6 +26,11 @@ fn check(port: &str, parts: &[&str]) {
 fn a_bad_port_is_told_with_what_would_be_accepted() {
     let parts = ["DD_DOGSTATSD_PORT", "\"banana\" is not a port", "accepted: 0 to 65535"];
     check("banana", &parts);
+    // In front of a command too it is one line: what is wrong, and what follows from it.
+    let init = Setup::bare(&["init", "--", "true"]).env("DD_DOGSTATSD_PORT", "banana");
+    let ended = init.start().end();
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended}");
+    assert!(ended.stderr.contains("; the command runs without the agent"), "{ended}");
 }
 
 #[test]
