@@ -20,7 +20,9 @@
 pub mod demo;
 pub mod experiment;
 pub mod intake;
+pub mod interrupt;
 pub mod load;
+pub mod process;
 pub mod sink;
 pub mod task;
 pub mod units;

@@ -6,9 +6,12 @@
 
 pub mod burst;
 pub mod job;
+pub mod plot;
+pub mod report;
 pub mod seal;
 mod sidecar;
 pub mod sigterm;
+pub mod stats;
 
 use std::fmt;
 use std::time::Duration;

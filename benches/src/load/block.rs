@@ -260,11 +260,13 @@ impl Context {
 }
 
 /// SplitMix64: small, seeded, good enough to choose load.
-pub(crate) struct Random(u64);
+#[derive(Clone, Debug)]
+pub struct Random(u64);
 
 impl Random {
     /// The same seed gives the same numbers.
-    pub(crate) fn new(seed: u64) -> Self {
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -277,12 +279,13 @@ impl Random {
     }
 
     /// A number below a bound above 0; of the upper half of the bits, without a division.
-    pub(crate) fn below(&mut self, bound: u32) -> u32 {
+    pub fn below(&mut self, bound: u32) -> u32 {
         let product = (self.next() >> 32) * u64::from(bound);
         u32::try_from(product >> 32).unwrap_or(0)
     }
 
-    fn index(&mut self, length: usize) -> usize {
+    /// A place among so many.
+    pub fn index(&mut self, length: usize) -> usize {
         let bound = u32::try_from(length).unwrap_or(u32::MAX);
         usize::try_from(self.below(bound)).unwrap_or(0)
     }

@@ -19,8 +19,7 @@ use serde::Serialize;
 
 use crate::sink::{BATCH_MAX, OnFull, Sent, Sink, Target};
 use block::Block;
-pub(crate) use block::Random;
-pub use block::{Kind, Mix, MixError};
+pub use block::{Kind, Mix, MixError, Random};
 pub(crate) use pace::Pacer;
 
 /// What to send, where to, how fast and for how long.
