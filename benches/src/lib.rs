@@ -22,6 +22,7 @@ pub mod experiment;
 pub mod intake;
 pub mod interrupt;
 pub mod load;
+pub mod memory_load;
 pub mod process;
 pub mod sink;
 pub mod task;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lastdrop_lab::demo::{self, Screen};
-use lastdrop_lab::experiment::{burst, job, seal, sigterm};
+use lastdrop_lab::experiment::{burst, engine, job, seal, sigterm};
 use lastdrop_lab::intake::{Intake, IntakeOptions};
 use lastdrop_lab::{load, task, vectors};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -60,6 +60,7 @@ fn run_bench(BenchArgs { json, experiment }: BenchArgs) -> Done {
     let screen = &mut Screen::stderr();
     let finding = match experiment {
         Experiment::Job(args) => job::run(&args.into(), screen)?,
+        Experiment::Engine(args) => engine::run(&args.into(), screen),
         Experiment::Burst(args) => burst::run(&args.into(), screen)?,
         Experiment::Sigterm(args) => sigterm::run(&args.into(), screen)?,
         Experiment::Seal(args) => {

@@ -5,6 +5,7 @@
 //! for people, the same for programs, and everything that is not as it should be.
 
 pub mod burst;
+pub mod engine;
 pub mod job;
 pub mod plot;
 pub mod report;

@@ -290,7 +290,8 @@ impl Random {
         usize::try_from(self.below(bound)).unwrap_or(0)
     }
 
-    fn shuffle<T>(&mut self, items: &mut [T]) {
+    /// Puts the items into a random order.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let other = self.index(last + 1);
             items.swap(last, other);
