@@ -93,6 +93,13 @@ fn pid_1_reaps_a_hundred_orphans() {
     assert_eq!(output.status.code(), Some(5), "{output:?}");
 }
 
+/// A command that SIGKILL ends, by whomever it was sent.
+#[test]
+fn the_status_of_a_killed_process_is_given_by_pid_1() {
+    let output = wrapped(&AS_PID_1, &["bash", "-c", "[ $PPID = 1 ] && kill -KILL $$"]).output();
+    assert_eq!(output.unwrap().status.code(), Some(137));
+}
+
 /// For all signals that a platform or a person may send to PID 1: the process gets each.
 #[test]
 fn signals_to_pid_1_arrive_at_the_process() {

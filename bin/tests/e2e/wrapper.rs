@@ -1,7 +1,24 @@
 //! The command of `lastdrop init` runs as it would without the wrapper.
 
-use crate::harness::{API_KEY, Ended, Setup, intake};
-use rustix::process::Signal;
+use crate::harness::{API_KEY, Ended, Setup, intake, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Signals that end a process, and their numbers.
+const FATAL: [(&str, i32); 13] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+];
 
 /// `init` without an intake, around a command.
 fn wrap(command: &[&str]) -> Setup {
@@ -15,11 +32,13 @@ fn end_of(command: &[&str]) -> Ended {
 /// For all ways to end: the status is the one that a shell would give.
 #[test]
 fn the_exit_status_is_that_of_the_command() {
-    let rows: [(&[&str], i32); 6] = [
+    for (signal, number) in FATAL {
+        let ended = end_of(&["sh", "-c", &format!("ulimit -c 0; kill -{signal} $$")]);
+        assert_eq!(ended.code, Some(128 + number), "{signal}: {ended}");
+    }
+    let rows: [(&[&str], i32); 4] = [
         (&["true"], 0),
         (&["sh", "-c", "exit 7"], 7),
-        (&["sh", "-c", "kill -KILL $$"], 137),
-        (&["sh", "-c", "kill -TERM $$"], 143),
         (&["/nowhere/command"], 127),
         (&["/dev/null"], 126),
     ];
@@ -27,6 +46,49 @@ fn the_exit_status_is_that_of_the_command() {
         let ended = end_of(command);
         assert_eq!(ended.code, Some(code), "{command:?}: {ended}");
     }
+}
+
+/// A grandchild that goes on neither holds back the end nor is harmed by it.
+#[test]
+fn the_end_of_the_command_waits_for_none_of_its_children() {
+    let intake = intake("");
+    let script =
+        "sleep 600 >/dev/null 2>&1 & echo $!; printf last:1\\|c >/dev/udp/127.0.0.1/$PORT; exit 3";
+    let ended = Setup::init(&intake, script).start().end();
+    ended.is_lossless(3);
+    assert_eq!(intake.totals().count("last"), 1.0);
+    let left = Pid::from_raw(ended.stdout.trim().parse().unwrap()).unwrap();
+    kill_process(left, Signal::KILL).unwrap();
+}
+
+/// Where the wrapper isn't PID 1 either: it is the one that orphans come to.
+#[test]
+fn an_orphan_becomes_a_child_of_the_wrapper() {
+    let script = "(sleep 600 >/dev/null 2>&1 & echo orphan $!); 
+                  trap 'exit 4' USR1; echo ready; while :; do sleep 0.05; done";
+    let agent = wrap(&["sh", "-c", script]).start();
+    let orphan = agent.prints("orphan ").replace("orphan ", "");
+    agent.prints("ready");
+    let status = std::fs::read_to_string(format!("/proc/{orphan}/status")).unwrap();
+    let parent = format!("PPid:\t{}\n", agent.pid().as_raw_nonzero());
+    assert!(status.contains(&parent), "{status}");
+    kill_process(Pid::from_raw(orphan.parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    agent.signal(Signal::USR1);
+    agent.end().has_code(4);
+}
+
+/// Cloud Run sends it ten seconds before a task is moved to another machine.
+#[test]
+fn sigtstp_reaches_the_command_and_is_a_hint_to_flush() {
+    let intake = intake("");
+    let script = "trap 'echo stopped' TSTP; printf early:1\\|c >/dev/udp/127.0.0.1/$PORT
+                  echo ready; while :; do sleep 0.05; done";
+    let agent = Setup::init(&intake, script).start();
+    agent.prints("ready");
+    agent.signal(Signal::TSTP);
+    agent.prints("stopped");
+    agent.says("flush 1");
+    wait_for(&intake, "what was flushed", |totals| totals.count("early") == 1.0);
 }
 
 #[test]
