@@ -5,11 +5,13 @@ use crate::config::sources::Environment;
 use crate::config::types::{InstanceTag, LogLevel};
 use crate::config::{self, Config, ConfigError};
 use crate::control::{Desk, Server};
+use crate::grace::Grace;
 use crate::identity::Surroundings;
 use crate::platform::Platform;
 use crate::receipt::{Context, Receipt};
 use crate::signals::Signals;
 use crate::status::Facts;
+use crate::stopping::Linger;
 use crate::supervise::Supervisor;
 use crate::wiring::{self, Pipeline};
 use crate::{cli, log, settings, tracers};
@@ -18,7 +20,7 @@ use lastdrop_transport::listen::{self, Address, AddressReport, Listeners, Ports,
 use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 /// Exit status of wrong usage, of a bad configuration, and of a port that is taken.
@@ -38,9 +40,14 @@ pub(crate) fn run(run: cli::Run) -> u8 {
     match start_sidecar(&config) {
         Ok((mut supervisor, mut agent)) => {
             supervisor.run(Some(&mut agent.pipeline));
-            let lossless = agent.stop(&mut supervisor, &config, "run");
-            // Whoever cuts the stop short is told what that has cost, asked or not.
-            let told = config.process.strict || supervisor.was_cut_short();
+            // SIGTERM reaches all containers of a task at once: the application's last words come
+            // after ours.
+            let linger = Linger::Silence(config.process.linger);
+            let lossless = agent.stop(&mut supervisor, &config, linger);
+            // Whoever cuts the stop short is told what that has cost, asked or not; so is whoever
+            // meets a bug of ours.
+            let told =
+                config.process.strict || supervisor.was_cut_short() || supervisor.has_panicked();
             if told && !lossless { EXIT_LOST } else { 0 }
         }
         Err(why) => {
@@ -92,7 +99,7 @@ fn wrap(
     let conditions = agent.as_ref().map(Agent::conditions_of_child).unwrap_or_default();
     let status = match Child::spawn(command, &conditions) {
         Ok(child) => {
-            supervisor.adopt(child);
+            supervisor.adopt(child, Grace::new(grace_period(config)));
             supervisor.run(agent.as_mut().map(|agent| &mut agent.pipeline));
             supervisor.child_ended().unwrap_or(u8::MAX)
         }
@@ -102,12 +109,19 @@ fn wrap(
         }
     };
     let (Some(agent), Some(config)) = (agent, config) else { return status };
-    let lossless = agent.stop(supervisor, config, "init");
+    let lossless = agent.stop(supervisor, config, Linger::No);
     if status == 0 && config.process.strict && !lossless { EXIT_LOST } else { status }
+}
+
+/// The time from the platform's SIGTERM to its SIGKILL.
+fn grace_period(config: Option<&Config>) -> Duration {
+    let platform = || Platform::detect(&Environment::of_process()).grace_period();
+    config.and_then(|config| config.process.grace_period).unwrap_or_else(platform)
 }
 
 /// The running agent.
 struct Agent {
+    mode: &'static str,
     pipeline: Pipeline,
     ports: Arc<Ports>,
     /// What clients send to.
@@ -153,7 +167,7 @@ impl Agent {
         };
         let desk = Desk::new(facts, supervisor.wishes(), Arc::clone(supervisor.bell()));
         let control = Server::start(config, desk);
-        Ok(Self { pipeline, ports, addresses, raised_limit, _control: control, notes })
+        Ok(Self { mode, pipeline, ports, addresses, raised_limit, _control: control, notes })
     }
 
     /// What a wrapped process is to find: its own limit of open files, and where metrics go if that
@@ -168,15 +182,20 @@ impl Agent {
     }
 
     /// Stops the agent and writes the receipt; says whether everything received was delivered.
-    fn stop(self, supervisor: &mut Supervisor, config: &Config, mode: &'static str) -> bool {
+    fn stop(self, supervisor: &mut Supervisor, config: &Config, linger: Linger) -> bool {
         let mut notes = self.notes;
         for stranger in self.ports.strangers().iter().map(ToString::to_string) {
             if !notes.contains(&stranger) {
                 notes.push(stranger);
             }
         }
-        let stop = supervisor.stop(self.pipeline, config);
-        let context = Context { mode, child: supervisor.child_ended(), notes: &notes };
+        let Some(stop) = supervisor.stop(self.pipeline, config, linger) else {
+            error!(
+                "the stop has panicked: what was not delivered is lost, and there is no receipt"
+            );
+            return false;
+        };
+        let context = Context { mode: self.mode, child: supervisor.child_ended(), notes: &notes };
         let receipt = Receipt::new(&stop, &context);
         if let Err(why) = receipt.write(&config.process.receipt) {
             warn!("the receipt can't be written: {why}");

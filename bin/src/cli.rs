@@ -268,6 +268,9 @@ pub(crate) struct Flags {
     /// Silence that ends the reception at the stop [default: 2s]
     #[arg(long, value_name = "TIME")]
     linger: Option<String>,
+    /// Time from the platform's SIGTERM to its SIGKILL [default: auto]
+    #[arg(long, value_name = "TIME")]
+    grace_period: Option<String>,
     /// Kernel memory for a burst on UDP [default: auto]
     #[arg(long, value_name = "BYTES")]
     burst_bytes: Option<String>,
@@ -305,6 +308,7 @@ impl Flags {
             "--log-level" => &self.log_level,
             "--stop-timeout" => &self.stop_timeout,
             "--linger" => &self.linger,
+            "--grace-period" => &self.grace_period,
             "--burst-bytes" => &self.burst_bytes,
             "--receivers" => &self.receivers,
             "--workers" => &self.workers,

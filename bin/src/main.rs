@@ -10,6 +10,7 @@ mod endpoints;
 #[cfg(feature = "planted-faults")]
 mod faults;
 mod flushes;
+mod grace;
 mod identity;
 mod input;
 mod json;

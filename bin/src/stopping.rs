@@ -2,13 +2,18 @@
 //! be waited for.
 //!
 //! ```text
-//!  stage    goes on when                                     at the latest  then does
-//!  linger   the sockets were silent long enough              reserved       Seal
-//!  seal     the receivers have ended                         reserved       Compare
-//!  drain    every worker's epoch has reached the seal,       reserved       Finish
+//!  stage    goes on when                                     at the latest        then does
+//!  linger   the sockets were silent long enough              reserved             Seal
+//!  seal     the receivers have ended                         reserved             Compare
+//!  drain    every worker's epoch has reached the seal,       reserved             Finish
 //!           or there is no shipper left to wait for
-//!  deliver  the shipper has ended                            deadline + grace   End
+//!  deliver  the shipper has ended                            deadline + counting  End
 //! ```
+//!
+//! How long is long enough? For a client without a connection, the configured silence: nothing says
+//! that it has ended. A client that holds a stream says so by closing it. So if all that was ever
+//! received came over streams, and those that were held after the stop was asked for are closed, a
+//! short silence will do: time for another process of the same application to connect.
 //!
 //! A second signal ends every stage at once. There is one deadline: a stage gets what those before
 //! it have left, and the reserve is what flush and delivery are sure to get, so that a sick worker
@@ -20,7 +25,10 @@ use std::time::{Duration, Instant};
 pub(crate) const RESERVE: Duration = Duration::from_secs(2);
 
 /// Time beyond the deadline that the shipper gets to count what is left.
-pub(crate) const GRACE: Duration = Duration::from_millis(400);
+pub(crate) const COUNTING: Duration = Duration::from_millis(400);
+
+/// The silence that is enough once all clients have left.
+const LEFT_SILENCE: Duration = Duration::from_millis(200);
 
 /// How often silence is looked for while lingering: nothing wakes us for an arrival.
 const LINGER_STEP: Duration = Duration::from_millis(50);
@@ -45,8 +53,8 @@ impl Times {
 /// What is known of the threads, looked at anew before each decision.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Facts {
-    /// Datagrams received so far.
-    pub(crate) received: u64,
+    /// What clients have done.
+    pub(crate) clients: Clients,
     /// A signal has come since the stop began, and there is no process that it is meant for.
     pub(crate) interrupted: bool,
     /// All receivers have ended, by their seal or by a panic.
@@ -55,6 +63,17 @@ pub(crate) struct Facts {
     pub(crate) drained: bool,
     /// The shipper has ended, by its last delivery or by a panic.
     pub(crate) shipper_ended: bool,
+}
+
+/// What the receivers know of clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Clients {
+    /// Datagrams received so far from clients without a connection.
+    pub(crate) datagrams: u64,
+    /// Frames received so far from streams.
+    pub(crate) frames: u64,
+    /// Streams that are open.
+    pub(crate) streams: u64,
 }
 
 /// What to do next.
@@ -112,14 +131,31 @@ pub(crate) struct Stopping {
     times: Times,
     linger: Linger,
     stage: Stage,
-    /// Datagrams received when that number was last seen to change, and when that was.
-    heard: Option<(u64, Instant)>,
+    /// The clients when they were last seen to do anything, and when that was.
+    heard: Option<(Clients, Instant)>,
+    /// Whether a stream was held while lingering.
+    held: Held,
+}
+
+/// Whether a stream was held while lingering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Never,
+    Once,
+}
+
+impl Held {
+    /// The same, or once if a stream is held now.
+    const fn or_by(self, clients: Clients) -> Self {
+        if clients.streams > 0 { Self::Once } else { self }
+    }
 }
 
 impl Stopping {
-    /// A stop that begins.
-    pub(crate) const fn new(times: Times, linger: Linger) -> Self {
-        Self { times, linger, stage: Stage::Linger, heard: None }
+    /// A stop that begins while the clients are like this.
+    pub(crate) fn new(times: Times, linger: Linger, clients: Clients) -> Self {
+        let held = Held::Never.or_by(clients);
+        Self { times, linger, stage: Stage::Linger, heard: None, held }
     }
 
     /// Says what to do next; to be asked again once that is done.
@@ -130,7 +166,7 @@ impl Stopping {
         let Times { reserved, deadline } = self.times;
         let (over, until, then) = match self.stage {
             Stage::Linger => {
-                let silent_at = self.silent_at(now, facts.received);
+                let silent_at = self.silent_at(now, facts.clients);
                 let until = silent_at.min(now + LINGER_STEP).min(reserved);
                 (now >= silent_at, until, (Stage::Seal, Action::Seal))
             }
@@ -141,7 +177,7 @@ impl Stopping {
             }
             Stage::Deliver => {
                 let end = (Stage::Deliver, Action::End(Stage::Deliver));
-                (facts.shipper_ended, deadline + GRACE, end)
+                (facts.shipper_ended, deadline + COUNTING, end)
             }
         };
         // While lingering `until` is only the next look.
@@ -155,14 +191,16 @@ impl Stopping {
     }
 
     /// When the sockets will have been silent long enough, as far as is known.
-    fn silent_at(&mut self, now: Instant, received: u64) -> Instant {
+    fn silent_at(&mut self, now: Instant, clients: Clients) -> Instant {
         let Linger::Silence(silence) = self.linger else { return now };
         let since = match self.heard {
-            Some((before, since)) if before == received => since,
+            Some((before, since)) if before == clients => since,
             _ => now,
         };
-        self.heard = Some((received, since));
-        since + silence
+        self.heard = Some((clients, since));
+        self.held = self.held.or_by(clients);
+        let all_left = self.held == Held::Once && clients.streams == 0 && clients.datagrams == 0;
+        since + if all_left { silence.min(LEFT_SILENCE) } else { silence }
     }
 }
 

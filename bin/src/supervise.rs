@@ -5,6 +5,7 @@ use crate::child::Child;
 use crate::config::Config;
 use crate::control::Wish;
 use crate::flushes::Flushes;
+use crate::grace::Grace;
 use crate::receipt::{Ending, Stop};
 use crate::signals::{Reach, Signals};
 use crate::stopping::{Action, Facts, Linger, Stopping, Times};
@@ -13,8 +14,9 @@ use lastdrop_engine::ring::LaneSeal;
 use lastdrop_engine::stop::{Drained, Patience, Running, Sealed};
 use lastdrop_transport::{receive, shipper};
 use mio::{Events, Poll, Token};
-use signal_hook::consts::{SIGCHLD, SIGTSTP, SIGUSR1};
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
@@ -31,17 +33,28 @@ pub(crate) struct Supervisor {
     events: Events,
     signals: Signals,
     bell: Arc<mio::Waker>,
-    child: Option<Child>,
+    wrapped: Option<Wrapped>,
     /// Exit status of the wrapped process, once it has ended.
     child_ended: Option<u8>,
     /// Signals that ask for the stop, so far; sidecar only.
     stop_signals: u32,
+    /// This loop has panicked.
+    panicked: bool,
     /// Flushes on demand.
     flushes: Flushes,
     /// What the control socket asks for.
     wishes: Receiver<Wish>,
     wish: Sender<Wish>,
 }
+
+/// A wrapped process.
+struct Wrapped {
+    child: Child,
+    grace: Grace,
+}
+
+/// Signals that a platform, or whoever else is in charge, asks a process to end with.
+const ASKS_TO_END: [i32; 3] = [SIGTERM, SIGINT, SIGQUIT];
 
 impl Supervisor {
     /// A loop that looks after the given signals.
@@ -59,9 +72,10 @@ impl Supervisor {
             events: Events::with_capacity(8),
             signals,
             bell,
-            child: None,
+            wrapped: None,
             child_ended: None,
             stop_signals: 0,
+            panicked: false,
             flushes: Flushes::default(),
             wishes,
             wish,
@@ -78,9 +92,9 @@ impl Supervisor {
         self.wish.clone()
     }
 
-    /// Looks after a wrapped process from now on.
-    pub(crate) fn adopt(&mut self, child: Child) {
-        self.child = Some(child);
+    /// Looks after a wrapped process from now on, that has so much time to end when it is asked to.
+    pub(crate) fn adopt(&mut self, child: Child, grace: Grace) {
+        self.wrapped = Some(Wrapped { child, grace });
     }
 
     /// Whether a second signal has ended the stop.
@@ -93,24 +107,52 @@ impl Supervisor {
         self.child_ended
     }
 
-    /// Runs until it is time to stop: the wrapped process has ended, or a signal says so.
+    /// Whether this loop has panicked.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.panicked
+    }
+
+    /// Runs until it is time to stop: the wrapped process has ended, or a signal says so. After a
+    /// panic a wrapped process is looked after without a look at the pipeline, which goes on by
+    /// itself; without a process it is time to stop.
     pub(crate) fn run(&mut self, pipeline: Option<&mut Pipeline>) {
-        let mut pipeline = pipeline;
-        while self.child_ended.is_none() && self.stop_signals == 0 {
-            let now = Instant::now();
-            let own = pipeline.as_ref().and_then(|pipeline| pipeline.own.as_ref());
-            let dues = [self.flushes.due_in(now), own.map(|own| own.due_in(now))];
-            self.wait(dues.into_iter().flatten().min());
-            if let Some(pipeline) = pipeline.as_deref_mut() {
-                self.obey(pipeline);
-                pipeline.own.iter_mut().for_each(|own| own.tick(Instant::now()));
+        let done = catch_unwind(AssertUnwindSafe(|| self.run_beside(pipeline)));
+        if done.is_err() {
+            self.panicked = true;
+            if self.wrapped.is_some() {
+                self.run_beside(None);
             }
         }
         // From here on nobody is listened to: who waits learns it, for the way of its answer ends.
         (self.wish, self.wishes) = mpsc::channel();
     }
 
-    /// Does what the control socket and the signals ask of the pipeline.
+    fn run_beside(&mut self, pipeline: Option<&mut Pipeline>) {
+        let mut pipeline = pipeline;
+        while self.child_ended.is_none() && self.stop_signals == 0 {
+            #[cfg(feature = "planted-faults")]
+            if pipeline.is_some() {
+                crate::faults::look("main");
+            }
+            // Without a pipeline nothing is ever due.
+            let due = pipeline.as_deref().and_then(|pipeline| self.due_in(pipeline));
+            self.wait(due);
+            if let Some(pipeline) = pipeline.as_deref_mut() {
+                self.obey(pipeline);
+                pipeline.own.iter_mut().for_each(|own| own.tick(Instant::now()));
+            }
+        }
+    }
+
+    /// How long it is until the pipeline has to be looked after; none if nothing is due.
+    fn due_in(&self, pipeline: &Pipeline) -> Option<Duration> {
+        let now = Instant::now();
+        let own = pipeline.own.as_ref().map(|own| own.due_in(now));
+        let grace = self.wrapped.as_ref().and_then(|wrapped| wrapped.grace.due_in(now));
+        [self.flushes.due_in(now), own, grace].into_iter().flatten().min()
+    }
+
+    /// Does what the control socket, the signals and the time ask of the pipeline.
     fn obey(&mut self, pipeline: &mut Pipeline) {
         while let Ok(wish) = self.wishes.try_recv() {
             match wish {
@@ -120,33 +162,60 @@ impl Supervisor {
                 }
             }
         }
+        if let Some(wrapped) = &mut self.wrapped
+            && wrapped.grace.flush(Instant::now())
+        {
+            info!("the command has not ended yet: flushing what there is");
+            self.flushes.ask();
+        }
         if let Some(number) = self.flushes.next(Instant::now()) {
+            info!("flush {number}");
             pipeline.command_receivers(receive::Command::Flush(number));
         }
     }
 
-    /// The stop, from the seal to the last delivery.
-    pub(crate) fn stop(&mut self, pipeline: Pipeline, config: &Config) -> Stop {
+    /// The stop, from the last words of clients to the last delivery; none if it panics.
+    pub(crate) fn stop(
+        &mut self,
+        pipeline: Pipeline,
+        config: &Config,
+        linger: Linger,
+    ) -> Option<Stop> {
+        let stop = catch_unwind(AssertUnwindSafe(|| self.drive(pipeline, config, linger)));
+        self.panicked |= stop.is_err();
+        stop.ok()
+    }
+
+    fn drive(&mut self, pipeline: Pipeline, config: &Config, linger: Linger) -> Stop {
         let began = Instant::now();
         let signals_before = self.stop_signals;
-        let times = Times::new(began, config.process.stop_timeout);
-        let linger = match self.child {
-            None => Linger::Silence(config.process.linger),
-            Some(_) => Linger::No,
-        };
-        let mut stopping = Stopping::new(times, linger);
+        let timeout = config.process.stop_timeout;
+        let timeout = self
+            .wrapped
+            .as_ref()
+            .map_or(timeout, |wrapped| wrapped.grace.stop_timeout(began, timeout));
+        let times = Times::new(began, timeout);
         #[cfg(feature = "planted-faults")]
         crate::faults::stopping();
 
         let Pipeline { running, mut receivers, workers, mut shipper, ledgers, own } = pipeline;
+        let mut stopping = Stopping::new(times, linger, ledgers.clients());
+        if let Linger::Silence(silence) = linger {
+            info!("listening for the last words of clients, until they are silent for {silence:?}");
+        }
         if let Some(mut own) = own {
             own.stop(self.child_ended);
         }
         let mut drain = Drain::Running(running);
         let mut panicked = Vec::new();
+        if self.panicked {
+            panicked.push("main".to_owned());
+        }
         let stage = loop {
+            #[cfg(feature = "planted-faults")]
+            crate::faults::look("main");
             let facts = Facts {
-                received: ledgers.datagrams_received(),
+                clients: ledgers.clients(),
                 interrupted: self.stop_signals > signals_before,
                 receivers_ended: receivers.iter_mut().all(|one| one.thread.has_ended()),
                 drained: drain.look(),
@@ -193,15 +262,18 @@ impl Supervisor {
             self.events.clear();
         }
         for signal in self.signals.pending() {
-            match (&mut self.child, signal.number) {
+            match (&mut self.wrapped, signal.number) {
                 (Some(_), SIGCHLD) => {}
                 // A terminal has sent it to the whole group, the process included.
                 (Some(_), _) if signal.reach == Reach::Group => {}
-                (Some(child), number) => {
+                (Some(Wrapped { child, grace }), number) => {
                     child.signal(number);
                     // The process may be moved to another machine before it goes on.
                     if number == SIGTSTP {
                         self.flushes.ask();
+                    }
+                    if ASKS_TO_END.contains(&number) {
+                        grace.begin(Instant::now());
                     }
                 }
                 (None, SIGUSR1) => self.flushes.ask(),
@@ -209,8 +281,8 @@ impl Supervisor {
                 (None, _) => self.stop_signals += 1,
             }
         }
-        if let Some(child) = &mut self.child {
-            self.child_ended = child.reap();
+        if let Some(wrapped) = &mut self.wrapped {
+            self.child_ended = wrapped.child.reap();
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::identity::{self, Identity, Surroundings};
 use crate::own_metrics::{self, OwnMetrics};
 use crate::pin::Pins;
+use crate::stopping::Clients;
 use crate::{endpoints, settings};
 use lastdrop_engine::datagram::Transport;
 use lastdrop_engine::handover::bucket_ring;
@@ -122,11 +123,17 @@ impl Ledgers {
         sum
     }
 
-    /// Datagrams received so far, without the agent's own.
-    pub(crate) fn datagrams_received(&self) -> u64 {
-        let received = self.receivers().received;
-        let clients = Transport::ALL.into_iter().filter(|transport| *transport != Transport::Own);
-        clients.filter_map(|transport| received.get(transport as usize)).sum()
+    /// What clients have done so far; the agent's own metrics are none.
+    pub(crate) fn clients(&self) -> Clients {
+        let receivers = self.receivers();
+        let received = |transport: Transport| {
+            receivers.received.get(transport as usize).copied().unwrap_or_default()
+        };
+        Clients {
+            datagrams: received(Transport::Udp) + received(Transport::UnixDatagram),
+            frames: received(Transport::UnixStream),
+            streams: receivers.stream_connections.saturating_sub(receivers.streams_ended),
+        }
     }
 }
 
@@ -216,7 +223,10 @@ pub(crate) fn start(
             crate::faults::look("ship");
             let Identity { enricher, series_tags, .. } = identity.wait();
             shipper.set_tags(enricher.extra_tags().to_vec(), series_tags.clone());
-            shipper.run()
+            let shipped = shipper.run();
+            #[cfg(feature = "planted-faults")]
+            crate::faults::look("ship");
+            shipped
         })?;
         (ShipperThread { thread, commands, waker: ship_waker }, merge_ledger, shipper_ledger)
     };

@@ -58,6 +58,13 @@ fn the_lab_finds_every_fault() {
     }
 }
 
+/// The agent with a fault.
+fn agent(fault: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lastdrop"));
+    command.env("LASTDROP_FAULT", fault);
+    command
+}
+
 /// Runs a child that sends for a while and exits with 7; gives what came of it and the receipt.
 fn wrap(fault: &str) -> (Output, Value) {
     let folder = tempfile::tempdir().unwrap();
@@ -68,10 +75,10 @@ fn wrap(fault: &str) -> (Output, Value) {
          sleep 0.1\n\
          exit 7"
     );
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lastdrop"));
+    let mut command = agent(fault);
     command.args(["init", "--strict", "--receipt"]).arg(&receipt).arg("--");
     command.args(["sh", "-c", &child]).arg(lab()).arg(folder.path().join("progress"));
-    command.env("LASTDROP_FAULT", fault).env("DD_DOGSTATSD_PORT", port.to_string());
+    command.env("DD_DOGSTATSD_PORT", port.to_string());
     let output = command.output().unwrap();
     let receipt = std::fs::read_to_string(receipt).unwrap();
     (output, serde_json::from_str(&receipt).unwrap())
@@ -85,8 +92,10 @@ fn a_panic_never_harms_the_child_and_is_named() {
         ("panic-receive-0", "receive-0"),
         ("panic-work-0", "work-0"),
         ("panic-ship", "ship"),
+        ("panic-main", "main"),
         ("panic-receive-0-stopping", "receive-0"),
         ("panic-work-0-stopping", "work-0"),
+        ("panic-ship-stopping", "ship"),
     ] {
         let (output, receipt) = wrap(fault);
         assert_eq!(output.status.code(), Some(7), "{fault}: {receipt:#}");
@@ -95,4 +104,51 @@ fn a_panic_never_harms_the_child_and_is_named() {
         let took_ms = receipt["stop"]["took_ms"].as_u64().unwrap();
         assert!(took_ms < 1_000, "{fault}: nobody waits for the dead: {took_ms} ms");
     }
+}
+
+/// Of a stop that panics itself there is nothing to tell but that.
+#[test]
+fn a_panic_of_the_stop_itself_is_told_and_never_harms_the_child() {
+    let output = agent("panic-main-stopping")
+        .args(["init", "--dogstatsd-port=0", "--", "sh", "-c", "exit 7"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    assert!(said.contains("the stop has panicked"), "{said}");
+}
+
+/// Whoever asks gets no answer; nothing else suffers.
+#[test]
+fn a_panic_of_the_control_thread_costs_an_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control.sock");
+    let receipt = folder.path().join("receipt.json");
+    let output = agent("panic-control")
+        .env("LASTDROP_CONTROL_SOCKET", &socket)
+        .args(["init", "--dogstatsd-port=0", "--receipt"])
+        .arg(&receipt)
+        .args(["--", env!("CARGO_BIN_EXE_lastdrop"), "status"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the agent is busy, or ended while it was asked"), "{said}");
+    let receipt: Value = serde_json::from_slice(&std::fs::read(receipt).unwrap()).unwrap();
+    assert_eq!(
+        (&receipt["panicked"], &receipt["balanced"]),
+        (&serde_json::json!([]), &true.into())
+    );
+}
+
+/// A sidecar whose main thread panics stops as if it had been asked to, and says so.
+#[test]
+fn a_panic_of_the_main_thread_of_a_sidecar_is_a_stop() {
+    let mut command = agent("panic-main");
+    let output = command.args(["run", "--linger=0", "--dogstatsd-port=0"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let receipt: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(receipt["panicked"], serde_json::json!(["main"]));
+    assert_eq!(receipt["stop"]["stage"], "delivered");
 }

@@ -171,6 +171,8 @@ counts! {
         ring_full,
         /// Clients of the unix stream socket accepted.
         stream_connections,
+        /// Those of them that have left, or whose bytes made no sense any more.
+        streams_ended,
         /// Times that one had to wait because there were as many as there may be.
         stream_full,
         /// Frames of unix streams that were cut by the client's leaving, or made no sense.

@@ -236,6 +236,8 @@ pub(crate) struct Process {
     pub(crate) stop_timeout: Duration,
     /// Silence on all sockets that ends the reception at the stop.
     pub(crate) linger: Duration,
+    /// Time from the platform's SIGTERM to its SIGKILL; none: what the platform is known to give.
+    pub(crate) grace_period: Option<Duration>,
     /// Kernel memory for a burst on UDP in bytes; none: chosen by the memory limit.
     pub(crate) burst_bytes: Option<u64>,
     /// Receiving threads; `1 <= receivers <= workers`.

@@ -11,7 +11,8 @@ use super::read::{
     COUNT_OR_ZERO, DAYS, ENDPOINTS, EOL, FACTOR, HOST, HOSTS, HTTP_PROTOCOL, INSTANCE_TAG,
     LOG_LEVEL, MINUTES, NAMES, PATH, PERCENTILES, PIN, PORT, PROFILES, PROXY, RATIO, RECEIPT,
     RECOVERY, SECONDS, SECONDS_FROM_ONE, SITE, SIZE, SOCKET_BUFFER, TAG_VALUE, TAGS, TEXT, THREADS,
-    TIME, TLS_VERSION, URL, URLS, USE_V3, V3_ENDPOINTS, ZSTD_LEVEL, ZSTD_LEVEL_OR_ZERO,
+    TIME, TIME_OR_AUTO, TLS_VERSION, URL, URLS, USE_V3, V3_ENDPOINTS, ZSTD_LEVEL,
+    ZSTD_LEVEL_OR_ZERO,
 };
 
 /// Says into which field of the configuration a value of a kind is read.
@@ -36,6 +37,8 @@ pub(crate) const ALL: &[Key] = &[
         .flag("--stop-timeout"),
     Key::new("lastdrop_linger", into!(TIME, process.linger), "2s", "silence on all sockets that ends the reception at the stop (`run` only)")
         .flag("--linger"),
+    Key::new("lastdrop_grace_period", into!(TIME_OR_AUTO, process.grace_period), "auto", "time from the platform's SIGTERM to its SIGKILL (`init` only): the stop ends before; auto: 30s on Container Apps, App Service, Fargate and Kubernetes, else 10s")
+        .flag("--grace-period"),
     Key::new("lastdrop_burst_bytes", into!(BYTES_OR_AUTO, process.burst_bytes), "auto", "kernel memory for a burst on UDP; auto: 52 MiB, or an eighth of the container's memory if that is less")
         .flag("--burst-bytes"),
     Key::new("lastdrop_receivers", into!(THREADS, process.receivers), "1", "receiving threads")

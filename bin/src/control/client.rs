@@ -92,7 +92,11 @@ fn exchange(mut stream: &UnixStream, request: &str, patience: Duration) -> io::R
     stream.write_all(request.as_bytes())?;
     stream.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    match stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer) {
+        // An agent that closes without a look at the question resets the connection.
+        Err(why) if why.kind() != io::ErrorKind::ConnectionReset => return Err(why),
+        _ => {}
+    }
     if answer.is_empty() {
         return Err(io::Error::other("the agent is busy, or ended while it was asked"));
     }

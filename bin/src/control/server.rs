@@ -147,6 +147,8 @@ impl Desk {
     }
 
     fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
+        #[cfg(feature = "planted-faults")]
+        crate::faults::look("control");
         stream.set_read_timeout(Some(CLIENT_PATIENCE))?;
         stream.set_write_timeout(Some(CLIENT_PATIENCE))?;
         let mut request = String::new();

@@ -21,6 +21,7 @@ mod microvm;
 use crate::config::sources::Environment;
 use lastdrop_engine::series::Origin;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Stands for what could not be found out.
 pub(crate) const UNKNOWN: &str = "unknown";
@@ -150,6 +151,18 @@ impl Platform {
             Self::ContainerApps => Origin::serverless(37),
             Self::Microvm => Origin::serverless(38),
             Self::Fargate | Self::Kubernetes | Self::Local => Origin::DOGSTATSD,
+        }
+    }
+
+    /// Time from its SIGTERM to its SIGKILL, where nothing else is configured.
+    pub(crate) const fn grace_period(self) -> Duration {
+        match self {
+            Self::ContainerApps | Self::AppService | Self::Fargate | Self::Kubernetes => {
+                Duration::from_secs(30)
+            }
+            Self::CloudRunFunction | Self::CloudRunService | Self::CloudRunJob
+            // Nobody says: the shortest that any platform gives.
+            | Self::Microvm | Self::Local => Duration::from_secs(10),
         }
     }
 

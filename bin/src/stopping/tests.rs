@@ -11,6 +11,8 @@ struct World {
     linger: Option<u64>,
     /// Arrivals go on until then.
     silent_at: u64,
+    /// How they arrive.
+    over: Over,
     /// Time that the receivers take from the command to their end; none: they never end.
     receivers: Option<u64>,
     /// The same for the workers, from the end of the receivers.
@@ -26,15 +28,26 @@ struct World {
     spurious_every: Option<u64>,
 }
 
+/// How clients reach the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    Datagrams,
+    /// A stream that is held until the silence begins.
+    Stream,
+    /// Such a stream, and datagrams before it.
+    Both,
+}
+
 fn world() -> impl Strategy<Value = World> {
-    let times = (0_u64..10_000, proptest::option::of(0_u64..3_000), 0_u64..20_000);
+    let over = prop_oneof![Just(Over::Datagrams), Just(Over::Stream), Just(Over::Both)];
+    let times = (0_u64..10_000, proptest::option::of(0_u64..3_000), 0_u64..20_000, over);
     let maybe = || proptest::option::weighted(0.8, 0_u64..12_000);
     let threads = (maybe(), maybe(), maybe(), proptest::option::weighted(0.2, 0_u64..12_000));
     let signals = proptest::option::weighted(0.2, 0_u64..12_000);
     let scheduling = (proptest::collection::vec(0_u64..20, 1..5), proptest::option::of(1_u64..500));
     (times, threads, signals, scheduling).prop_map(
         |(
-            (timeout, linger, silent_at),
+            (timeout, linger, silent_at, over),
             (receivers, workers, shipper, shipper_panics),
             interrupted_at,
             (lateness, spurious_every),
@@ -42,6 +55,7 @@ fn world() -> impl Strategy<Value = World> {
             timeout,
             linger,
             silent_at,
+            over,
             receivers,
             workers,
             shipper,
@@ -53,6 +67,26 @@ fn world() -> impl Strategy<Value = World> {
     )
 }
 
+impl World {
+    fn clients(&self, now: u64) -> Clients {
+        let sent = now.min(self.silent_at);
+        let streams = u64::from(now < self.silent_at);
+        match self.over {
+            Over::Datagrams => Clients { datagrams: sent, frames: 0, streams: 0 },
+            Over::Stream => Clients { datagrams: 0, frames: sent, streams },
+            Over::Both => Clients { datagrams: 1, frames: sent, streams },
+        }
+    }
+
+    /// The silence that ends the linger.
+    fn silence(&self) -> u64 {
+        let silence = self.linger.unwrap_or_default();
+        let all_leave = self.over == Over::Stream && self.silent_at > 0;
+        let short = u64::try_from(LEFT_SILENCE.as_millis()).unwrap();
+        if all_leave { silence.min(short) } else { silence }
+    }
+}
+
 /// What was done, and when (ms).
 type Done = Vec<(u64, Action)>;
 
@@ -62,7 +96,7 @@ fn play(world: &World) -> Done {
     let at = |ms: u64| start + Duration::from_millis(ms);
     let linger = world.linger.map_or(Linger::No, |ms| Linger::Silence(Duration::from_millis(ms)));
     let times = Times::new(start, Duration::from_millis(world.timeout));
-    let mut stopping = Stopping::new(times, linger);
+    let mut stopping = Stopping::new(times, linger, world.clients(0));
     let mut lateness = world.lateness.iter().cycle();
     let (mut now, mut done) = (0, Done::new());
     let command = |done: &Done, wanted: Action| {
@@ -77,7 +111,7 @@ fn play(world: &World) -> Done {
         let shipper_end = [shipper_end, world.shipper_panics].into_iter().flatten().min();
         let by = |when: Option<u64>| when.is_some_and(|when| when <= now);
         let facts = Facts {
-            received: now.min(world.silent_at),
+            clients: world.clients(now),
             interrupted: by(world.interrupted_at),
             receivers_ended: by(receivers_end),
             drained: by(workers_end) && command(&done, Action::Compare).is_some(),
@@ -139,7 +173,7 @@ proptest! {
         }
         prop_assert!(matches!(last, Action::End(_)));
         // One deadline for the whole; the reserve is the shipper's.
-        let grace = u64::try_from(GRACE.as_millis()).unwrap();
+        let grace = u64::try_from(COUNTING.as_millis()).unwrap();
         prop_assert!(end <= world.timeout + grace + 3 * SLACK_MS);
         if let Some(finish) = at(Action::Finish) {
             let reserve = (world.timeout / 2).min(u64::try_from(RESERVE.as_millis()).unwrap());
@@ -151,9 +185,13 @@ proptest! {
             }
         }
         // Sockets that fall silent are heard to the end if there is time.
-        if let (Some(silence @ 1..), Some(seal)) = (world.linger, at(Action::Seal)) {
+        if let (Some(1..), Some(seal)) = (world.linger, at(Action::Seal)) {
             let reserve = (world.timeout / 2).min(u64::try_from(RESERVE.as_millis()).unwrap());
-            prop_assert!(seal + 2 >= (world.silent_at + silence).min(world.timeout - reserve));
+            let expected = (world.silent_at + world.silence()).min(world.timeout - reserve);
+            prop_assert!(seal + 2 >= expected, "{seal} before {expected}");
+            // And not longer than that: it is looked for in steps.
+            let step = u64::try_from(LINGER_STEP.as_millis()).unwrap();
+            prop_assert!(seal <= expected + step + 3 * SLACK_MS, "{seal} after {expected}");
         }
     }
 }
@@ -164,6 +202,7 @@ fn a_stop_without_trouble_waits_for_nothing_but_its_threads() {
         timeout: 8_000,
         linger: None,
         silent_at: 0,
+        over: Over::Datagrams,
         receivers: Some(3),
         workers: Some(2),
         shipper: Some(4),
@@ -183,6 +222,7 @@ fn a_dead_shipper_is_not_waited_for() {
         timeout: 8_000,
         linger: None,
         silent_at: 0,
+        over: Over::Datagrams,
         receivers: Some(3),
         workers: None,
         shipper: None,

@@ -210,11 +210,14 @@ impl Agent {
         }
     }
 
-    /// Waits for a line on standard output that holds `part`.
+    /// Waits for a line on standard output that holds `part`, and gives it.
     #[track_caller]
-    pub(crate) fn prints(&self, part: &str) {
-        if let Err(all) = self.stdout.wait_for_line(part) {
-            panic!("no line with {part:?} in:\n{all}\nand it said:\n{}", self.stderr.text());
+    pub(crate) fn prints(&self, part: &str) -> String {
+        match self.stdout.wait_for_line(part) {
+            Ok(line) => line,
+            Err(all) => {
+                panic!("no line with {part:?} in:\n{all}\nand it said:\n{}", self.stderr.text())
+            }
         }
     }
 

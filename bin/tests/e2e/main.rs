@@ -8,6 +8,7 @@
 
 mod client_library;
 mod foreign;
+mod grace;
 mod harness;
 mod intake_faults;
 mod key_check;

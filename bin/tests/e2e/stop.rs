@@ -1,9 +1,12 @@
 //! What a stop owes to those who have sent.
 
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+
 use lastdrop_lab::load::{self, LoadOptions};
 use rustix::process::Signal;
 
-use crate::harness::{Setup, arrived, increments, intake, send, wait_for};
+use crate::harness::{Setup, arrived, increments, intake, same_count, send, wait_for};
 
 #[test]
 fn everything_sent_before_sigterm_is_accepted() {
@@ -25,6 +28,61 @@ fn what_a_client_sends_in_the_two_seconds_after_sigterm_is_accepted() {
     agent.signal(Signal::TERM);
     let report = load::run(&LoadOptions { rate: Some(250), ..load }).unwrap();
     assert_eq!(report.datagrams, 500);
+    agent.end().is_lossless(0);
+    arrived(&intake, &report);
+}
+
+/// The silence that is waited for otherwise is longer than this test has patience.
+#[test]
+fn a_client_that_closes_its_stream_after_sigterm_has_said_its_last_word() {
+    let intake = intake("");
+    let setup = Setup::run(&intake).args(&["--stop-timeout=10m"]).env("LASTDROP_LINGER", "9m");
+    let path = setup.path("stream.sock");
+    let agent = setup.env("DD_DOGSTATSD_STREAM_SOCKET", &path).start();
+    agent.says("listening: Unix");
+    let mut client = UnixStream::connect(&path).unwrap();
+    let mut say = |message: &str| {
+        let length = u32::try_from(message.len()).unwrap().to_le_bytes();
+        client.write_all(&[&length[..], message.as_bytes()].concat()).unwrap();
+    };
+    say("words:1|c");
+    // Known to be held: a flush proves that the frame was read.
+    agent.signal(Signal::USR1);
+    wait_for(&intake, "the first word", |totals| totals.count("words") == 1.0);
+    agent.signal(Signal::TERM);
+    agent.says("listening for the last words");
+    say("words:2|c");
+    drop(client);
+    agent.end().is_lossless(0);
+    same_count(intake.totals().count("words"), 3);
+}
+
+#[test]
+fn each_signal_that_asks_for_the_end_is_a_stop_and_sigpipe_is_none() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let intake = intake("");
+        let agent = Setup::run(&intake).start();
+        let target = agent.udp_target();
+        send(&target, &["asked:1|c"]);
+        agent.signal(Signal::PIPE);
+        send(&target, &["asked:1|c"]);
+        agent.signal(signal);
+        agent.end().is_lossless(0);
+        same_count(intake.totals().count("asked"), 2);
+    }
+}
+
+/// As where a platform takes the processor away, for as long as a load takes: what came in the
+/// meantime is in the sockets, and so is SIGTERM.
+#[test]
+fn a_frozen_agent_delivers_what_came_while_it_was() {
+    let intake = intake("");
+    let agent = Setup::run(&intake).start();
+    let load = increments(agent.udp_target(), 600);
+    agent.signal(Signal::STOP);
+    let report = load::run(&LoadOptions { rate: Some(200), ..load }).unwrap();
+    agent.signal(Signal::TERM);
+    agent.signal(Signal::CONT);
     agent.end().is_lossless(0);
     arrived(&intake, &report);
 }

@@ -187,6 +187,7 @@ impl Streams {
         let token = Token(self.first_token + slot);
         if self.registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE).is_err() {
             count(&mut counts.read_errors, TRANSPORT, 1);
+            counts.streams_ended += 1;
             return;
         }
         let frames = FrameReader::new(self.frame_bytes_max);
@@ -206,6 +207,7 @@ impl Streams {
             let _ = self.registry.deregister(&mut SourceFd(&descriptor));
             self.open -= 1;
             self.waiting = true;
+            counts.streams_ended += 1;
             counts.torn_frames += u64::from(torn);
         }
     }

@@ -290,8 +290,16 @@ pub(crate) const BYTES_OR_AUTO: Kind<Option<u64>> = Kind {
 pub(crate) const TIME: Kind<Duration> = Kind {
     noun: "a length of time",
     accepted: "seconds, or with a unit: 500ms, 8s, 1m30s",
-    read: |node| good(seconds(node).or_else(|| node.as_text().and_then(duration))),
+    read: |node| good(time(node)),
     show: show_time,
+};
+
+/// A length of time, or none for the default of the platform.
+pub(crate) const TIME_OR_AUTO: Kind<Option<Duration>> = Kind {
+    noun: "a length of time",
+    accepted: "auto, or seconds, or with a unit: 500ms, 8s, 1m30s",
+    read: |node| good(if is(node, "auto") { Some(None) } else { time(node).map(Some) }),
+    show: |time| time.as_ref().map_or_else(|| "auto".into(), show_time),
 };
 
 /// Whole seconds.
@@ -440,6 +448,11 @@ fn percentile(text: &str) -> Option<u8> {
 
 fn seconds(node: &Node) -> Option<Duration> {
     number(node).and_then(|seconds| units_of(1, seconds))
+}
+
+/// Reads a length of time: seconds, or numbers with units.
+fn time(node: &Node) -> Option<Duration> {
+    seconds(node).or_else(|| node.as_text().and_then(duration))
 }
 
 /// Gives so many units of so many seconds, if that is not beyond all reason.

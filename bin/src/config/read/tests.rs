@@ -64,6 +64,7 @@ fn times_take_units() {
     check(&TIME, &[("1.5s", r#""1500ms""#), ("500us", r#""0.5ms""#), ("2h", r#""7200s""#)]);
     check(&TIME, &[("", "bad"), ("s", "bad"), ("-1s", "bad"), ("1d", "bad"), ("1e300h", "bad")]);
     check(&TIME, &[("9999999999", "bad"), ("NaNs", "bad"), ("1s1", "bad"), ("é", "bad")]);
+    check(&TIME_OR_AUTO, &[("auto", r#""auto""#), ("30", r#""30s""#), ("soon", "bad")]);
     check(&SECONDS, &[("0", r#""0s""#), ("1s", "bad"), ("-1", "bad")]);
     check(&SECONDS_FROM_ONE, &[("1", r#""1s""#), ("0", "bad")]);
     check(&DAYS, &[("10", r#""864000s""#), ("0", "bad"), ("3661", "bad")]);
