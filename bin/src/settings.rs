@@ -8,7 +8,6 @@ use lastdrop_engine::bucket::HistogramSettings;
 use lastdrop_engine::enrich::{
     Blocklist, Enricher, Mapper, Mapping, MetricHost, NameMatch, Namespace, Profile, Settings,
 };
-use lastdrop_engine::limits::CONTEXT_BYTES_DEFAULT;
 use lastdrop_engine::merge::{Incomplete, MergeSettings};
 use lastdrop_engine::message::{ClientOrigin, LineEnd, Options, Timestamps};
 use lastdrop_engine::sampler::LateArrival;
@@ -193,13 +192,29 @@ pub(crate) fn worker(config: &Config, enricher: &Arc<Enricher>) -> WorkerSetting
     WorkerSettings {
         parse: options(config),
         line_end: [line_end(eol.udp), line_end(eol.uds), line_end(eol.uds)],
-        context_bytes_max: CONTEXT_BYTES_DEFAULT,
+        context_bytes_max: context_bytes(config) / 4 * 3 / config.process.workers.max(1),
         context_expiry_s: config.aggregation.context_expiry.as_secs(),
         late: LateArrival::JoinsOpenSlot,
         timestamped: Timestamped::Aggregated,
         enricher: Arc::clone(enricher),
     }
 }
+
+/// Memory for contexts: three parts of four are the workers', one is for counters that are silent and
+/// still get zeros.
+fn context_bytes(config: &Config) -> usize {
+    let configured = config.aggregation.context_bytes_max;
+    let share = |limit: u64| limit / CONTEXT_MEMORY_SHARE;
+    let fitting = || memory_limit::memory_limit_bytes().map_or(u64::MAX, share);
+    let bytes = configured.unwrap_or_else(|| fitting().min(CONTEXT_BYTES_DEFAULT));
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// Memory for contexts unless configured, in bytes.
+const CONTEXT_BYTES_DEFAULT: u64 = 128 << 20;
+
+/// Part of the container's memory limit that it may be then: one in so many.
+const CONTEXT_MEMORY_SHARE: u64 = 4;
 
 /// Whether the planted fault is to lose the open bucket.
 fn loses_open_bucket() -> bool {
@@ -227,6 +242,7 @@ pub(crate) fn merge(config: &Config, enricher: &Enricher) -> MergeSettings {
         histogram: Arc::new(histogram),
         counter_expiry_s: aggregation.expiry.as_secs(),
         context_expiry_s: aggregation.context_expiry.as_secs(),
+        idle_bytes_max: context_bytes(config) / 4,
         global_tags: enricher.extra_tags().to_vec(),
         late: LateArrival::JoinsOpenSlot,
         incomplete: if aggregation.flush_incomplete_buckets && !loses_open_bucket() {

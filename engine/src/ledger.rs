@@ -265,6 +265,8 @@ counts! {
         service_checks,
         /// Contexts known now.
         contexts,
+        /// Silent counters whose zeros ended before their time, because so many had no room.
+        zeros_cut_short,
     } and {}
 }
 

@@ -205,6 +205,7 @@ fn merge_settings(incomplete: Incomplete) -> MergeSettings {
         histogram: Default::default(),
         counter_expiry_s: 30,
         context_expiry_s: 20,
+        idle_bytes_max: usize::MAX,
         global_tags: Vec::new(),
         series_blocklist: Default::default(),
         late: LateArrival::JoinsOpenSlot,

@@ -222,6 +222,7 @@ fn settings(vector: &Value) -> (WorkerSettings, MergeSettings) {
         histogram: Arc::new(histogram),
         counter_expiry_s: seconds("dogstatsd_expiry_seconds", 300),
         context_expiry_s,
+        idle_bytes_max: usize::MAX,
         global_tags: enricher.extra_tags().to_vec(),
         series_blocklist,
         late: LateArrival::ReopensSlot,

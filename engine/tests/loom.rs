@@ -231,6 +231,7 @@ fn merge_settings() -> MergeSettings {
         histogram: Arc::new(HistogramSettings::default()),
         counter_expiry_s: 300,
         context_expiry_s: 20,
+        idle_bytes_max: usize::MAX,
         global_tags: Vec::new(),
         series_blocklist: Default::default(),
         origin: Origin::DOGSTATSD,

@@ -218,6 +218,7 @@ pub(crate) fn merge_settings() -> MergeSettings {
         histogram: Arc::new(histogram),
         counter_expiry_s: COUNTER_EXPIRY_S,
         context_expiry_s: 20,
+        idle_bytes_max: usize::MAX,
         global_tags: Vec::new(),
         series_blocklist: Blocklist::default(),
         incomplete: Incomplete::Shipped,

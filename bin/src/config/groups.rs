@@ -125,6 +125,8 @@ pub(crate) struct Aggregation {
     pub(crate) context_expiry: Duration,
     /// False: what stands in a bucket that is still open at the stop is not sent.
     pub(crate) flush_incomplete_buckets: bool,
+    /// Memory that contexts may take in bytes; none: chosen by the memory limit.
+    pub(crate) context_bytes_max: Option<u64>,
     /// True: a sample's own time is read.
     pub(crate) no_aggregation_pipeline: bool,
     /// What a histogram sends, without duplicates.

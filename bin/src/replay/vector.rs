@@ -216,6 +216,7 @@ impl Config {
                 histogram: Arc::new(histogram),
                 counter_expiry_s: self.counter_expiry_s,
                 context_expiry_s: self.context_expiry_s,
+                idle_bytes_max: usize::MAX,
                 global_tags: enricher.extra_tags().to_vec(),
                 series_blocklist,
                 late: LateArrival::ReopensSlot,

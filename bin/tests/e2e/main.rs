@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+mod cardinality;
 mod client_library;
 mod foreign;
 mod grace;

@@ -16,6 +16,8 @@ use hashbrown::HashTable;
 pub struct Entry {
     /// The context, by its number in the worker.
     pub context: ContextId,
+    /// Samples added to it; stays at the largest number that there is.
+    pub samples: u32,
     /// Time of the latest sample: its own, or its arrival.
     pub seen: Stamp,
     /// All types but distributions; none if no such sample came, or only such as are not finite.
@@ -25,6 +27,15 @@ pub struct Entry {
     pub first: Stamp,
     /// Distributions.
     pub sketch: Option<Box<Sketch>>,
+}
+
+impl Entry {
+    /// Counts samples that were added.
+    #[inline]
+    pub(crate) fn count_samples(&mut self, samples: u64) {
+        let samples = u32::try_from(samples).unwrap_or(u32::MAX);
+        self.samples = self.samples.saturating_add(samples);
+    }
 }
 
 /// The aggregates of one slot in one worker.
@@ -157,7 +168,7 @@ impl Bucket {
             });
         }
         let (seen, first) = (Stamp::default(), Stamp::default());
-        entries.push(Entry { context: id, seen, value: None, first, sketch: None });
+        entries.push(Entry { context: id, samples: 0, seen, value: None, first, sketch: None });
         added
     }
 

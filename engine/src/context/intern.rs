@@ -16,6 +16,11 @@ impl Tag {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether more than one context carries it, beside the worker's table.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 2
+    }
 }
 
 impl From<&str> for Tag {

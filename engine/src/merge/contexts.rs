@@ -1,7 +1,11 @@
 //! The contexts of all workers: one number for each, alive while a worker knows it or it is due.
+//!
+//! A counter is due for zeros for some time after its worker has forgotten it. Those are bounded: a
+//! client that makes up names would otherwise leave minutes of them here.
 
 use crate::bucket::{Entry, Sample, SampleKind, Value};
-use crate::context::Context;
+use crate::context::{Context, Tag};
+use crate::limits::{CONTEXT_BYTES_FIXED, TAG_BYTES_FIXED};
 use crate::message::Kind;
 use crate::time::Stamp;
 use ahash::RandomState;
@@ -32,6 +36,10 @@ pub(super) struct Live {
     role: Role,
     /// Workers that have a number for it.
     holders: u32,
+    /// Estimated memory in bytes, with the tags that it was the first to bear.
+    bytes: usize,
+    /// Samples in the slots that were shipped.
+    samples: u64,
 }
 
 /// What a context was when it was first seen.
@@ -70,7 +78,9 @@ impl Contexts {
             }
             return id;
         }
-        let live = Live { context, seen: Stamp::default(), first, role, holders: 1 };
+        let bytes = bytes_of(&context);
+        let seen = Stamp::default();
+        let live = Live { context, seen, first, role, holders: 1, bytes, samples: 0 };
         let id = self.free.pop().unwrap_or_else(|| self.len());
         if id as usize == self.slots.len() {
             self.slots.push(Some(live));
@@ -98,6 +108,17 @@ impl Contexts {
         }
     }
 
+    pub(super) fn note_samples(&mut self, id: MergedId, samples: u32) {
+        if let Some(Some(live)) = self.slots.get_mut(id as usize) {
+            live.samples += u64::from(samples);
+        }
+    }
+
+    /// Context and samples of each that is alive.
+    pub(super) fn samples(&self) -> impl Iterator<Item = (&Arc<Context>, u64)> {
+        self.slots.iter().flatten().map(|live| (&live.context, live.samples))
+    }
+
     /// Whether a zero is due for the slot that starts at `start_s`.
     pub(super) fn is_live_counter(&self, id: MergedId, start_s: u64, expiry_s: u64) -> bool {
         self.live(id).is_some_and(|live| {
@@ -119,18 +140,29 @@ impl Contexts {
         debug_assert!(added.is_ok(), "zero is finite and takes no room");
     }
 
-    pub(super) fn expire(&mut self, at: Stamp, idle_s: u64, counters_s: u64, held: &[bool]) {
+    /// Forgets those whose time is over at `at`, and of the idle ones those for which there is no
+    /// room; says how many the latter are.
+    pub(super) fn expire(&mut self, at: Stamp, life: &Life, held: &[bool]) -> u64 {
+        let (mut idle_bytes, mut cut_short) = (0, 0);
         for id in 0..self.len() {
             let Some(slot) = self.slots.get_mut(id as usize) else { continue };
             let Some(live) = slot else { continue };
             let ttl_s = match live.role {
-                Role::Counter => idle_s.saturating_add(counters_s),
-                Role::Other => idle_s,
+                Role::Counter => life.idle_s.saturating_add(life.counters_s),
+                Role::Other => life.idle_s,
             };
             let until_s = live.seen.seconds().saturating_add(ttl_s);
             let is_held = live.holders > 0 || held.get(id as usize).copied().unwrap_or(false);
-            if until_s >= at.seconds() || is_held {
+            if is_held {
                 continue;
+            }
+            if until_s >= at.seconds() {
+                idle_bytes += live.bytes;
+                if idle_bytes <= life.idle_bytes_max {
+                    continue;
+                }
+                idle_bytes -= live.bytes;
+                cut_short += 1;
             }
             let hash = hash_context(&self.hasher, &live.context);
             *slot = None;
@@ -140,11 +172,36 @@ impl Contexts {
             self.free.push(id);
             self.live -= 1;
         }
+        cut_short
     }
 
     fn hash(&self, context: &Context) -> u64 {
         hash_context(&self.hasher, context)
     }
+}
+
+/// How long contexts live after their last sample.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    /// Seconds.
+    pub(super) idle_s: u64,
+    /// Seconds that counters live on.
+    pub(super) counters_s: u64,
+    /// Estimated bytes that those may take that no worker knows any more.
+    pub(super) idle_bytes_max: usize,
+}
+
+/// Estimated memory of a context in bytes. Of its tags those count that nobody but the worker's own
+/// table has shared yet.
+fn bytes_of(context: &Context) -> usize {
+    let own = |tag: &&Tag| !tag.is_shared();
+    let tags: usize =
+        context.tags.iter().filter(own).map(|tag| TAG_BYTES_FIXED + tag.as_str().len()).sum();
+    CONTEXT_BYTES_FIXED
+        + context.name.len()
+        + context.host.len()
+        + size_of_val(&*context.tags)
+        + tags
 }
 
 fn hash_context(hasher: &RandomState, context: &Context) -> u64 {

@@ -23,8 +23,11 @@ mod entries;
 mod lane;
 #[cfg(test)]
 mod tests;
+mod top;
 
-use self::contexts::{Contexts, MergedId};
+pub use self::top::Top;
+
+use self::contexts::{Contexts, Life, MergedId};
 use self::entries::Entries;
 use self::lane::{Closed, Lane, Stand};
 use crate::bucket::{Bucket, Entry, HistogramSettings, Value};
@@ -52,6 +55,9 @@ pub struct MergeSettings {
     /// Seconds after which a context that is not sampled is forgotten; counters live on for
     /// `counter_expiry_s` more.
     pub context_expiry_s: u64,
+    /// Estimated bytes that counters may take that are not sampled any more; those beyond get no
+    /// more zeros.
+    pub idle_bytes_max: usize,
     /// Tags put on everything: sorted, without duplicates.
     pub global_tags: Vec<Tag>,
     /// Series of histograms that are not wanted, by their names with suffix.
@@ -252,6 +258,12 @@ impl Merge {
         self.flushed
     }
 
+    /// Who sends the most, and what varies the most, of the contexts alive. O(contexts).
+    #[must_use]
+    pub fn top(&self, count: usize) -> Top {
+        Top::of(&self.contexts, count)
+    }
+
     /// Ships everything that was handed over, open slots too unless the settings have it otherwise.
     /// Only the proof that every ring is empty and its content applied leads here.
     ///
@@ -445,6 +457,7 @@ impl Merge {
         }
         let expiry_s = self.settings.counter_expiry_s;
         for entry in &mut entries.list {
+            self.contexts.note_samples(entry.context, entry.samples);
             if needs_zeros {
                 self.contexts.add_zero(entry, start_s, expiry_s);
             }
@@ -600,8 +613,12 @@ impl Merge {
                 *held = true;
             }
         }
-        let (idle_s, counters_s) = (self.settings.context_expiry_s, self.settings.counter_expiry_s);
-        self.contexts.expire(at, idle_s, counters_s, &held);
+        let life = Life {
+            idle_s: self.settings.context_expiry_s,
+            counters_s: self.settings.counter_expiry_s,
+            idle_bytes_max: self.settings.idle_bytes_max,
+        };
+        self.counts.zeros_cut_short += self.contexts.expire(at, &life, &held);
     }
 }
 

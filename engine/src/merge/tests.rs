@@ -4,7 +4,7 @@ use super::*;
 use crate::datagram::{Datagram, Extent, Transport};
 use crate::enrich::Enricher;
 use crate::handover::bucket_ring;
-use crate::limits::CONTEXT_BYTES_DEFAULT;
+use crate::limits::{CONTEXT_BYTES_DEFAULT, CONTEXT_BYTES_FIXED};
 use crate::message::{LineEnd, Options};
 use crate::ring::{Mark, PacketProducer, packet_ring};
 use crate::stop::{LaneEpochs, Patience, Running};
@@ -23,6 +23,10 @@ struct Lanes {
 
 impl Lanes {
     fn new(count: usize) -> Self {
+        Self::with(count, merge_settings())
+    }
+
+    fn with(count: usize, settings: MergeSettings) -> Self {
         let (mut lanes, mut epochs, mut rings) = (Vec::new(), Vec::new(), Vec::new());
         for lane in 0..count {
             let (packets, consumer, committed) = packet_ring(lane, 0);
@@ -32,7 +36,7 @@ impl Lanes {
             epochs.push(LaneEpochs { committed, applied });
             rings.push(ring);
         }
-        let (merge, _) = Merge::new(rings, merge_settings());
+        let (merge, _) = Merge::new(rings, settings);
         Self { lanes, running: Running::new(epochs), merge, points: Vec::new() }
     }
 
@@ -110,6 +114,7 @@ fn merge_settings() -> MergeSettings {
         histogram: Arc::default(),
         counter_expiry_s: 300,
         context_expiry_s: 20,
+        idle_bytes_max: usize::MAX,
         global_tags: Vec::new(),
         series_blocklist: Blocklist::default(),
         incomplete: Incomplete::Shipped,
@@ -172,6 +177,50 @@ fn a_late_sample_brings_no_zeros_over_what_was_shipped() {
     lanes.push(0, "g:1|g|T1003", 1012);
     lanes.close(0, 1020);
     assert_eq!(lanes.ship(), [(1000, 1.0)]);
+}
+
+/// A client that makes up a hundred names a slot, for ten minutes: those that wait for the end of
+/// their zeros stay within their bound, and whoever goes on sending is never among them.
+#[test]
+fn counters_that_are_silent_stay_within_their_bound() {
+    const IDLE_BYTES_MAX: usize = 50_000;
+    let bounded = MergeSettings { idle_bytes_max: IDLE_BYTES_MAX, ..merge_settings() };
+    let mut lanes = Lanes::with(1, bounded);
+    let mut most = 0;
+    for slot in 100..160 {
+        for name in 0..100 {
+            lanes.push(0, &format!("made.up.{slot}.{name}:1|c"), slot * 10 + 1);
+        }
+        lanes.push(0, "steady:10|c", slot * 10 + 2);
+        lanes.close(0, slot * 10 + 10);
+        lanes.ship();
+        most = most.max(lanes.merge.contexts.live);
+    }
+    // Three slots are known to the worker, for a context lives 20 s.
+    assert!(most < 4 * 100 + IDLE_BYTES_MAX / CONTEXT_BYTES_FIXED, "{most}");
+    let cut_short = lanes.merge.counts.zeros_cut_short;
+    assert!(cut_short > 60 * 100 - 4 * 100 - 200, "{cut_short}");
+    let steady = lanes.points.iter().filter(|(name, ..)| name == "steady");
+    assert!(steady.clone().all(|(_, _, value)| *value == 1.0));
+    assert_eq!(steady.count(), 60);
+}
+
+#[test]
+fn the_busiest_context_and_the_widest_name_stand_first() {
+    let mut lanes = Lanes::new(2);
+    for (lane, line) in
+        [(0, "a:1:2:3|c|#k:1"), (1, "a:1:2|c|#k:1"), (0, "b:1|d"), (1, "a:1|c|#k:2")]
+    {
+        lanes.push(lane, line, 1001);
+    }
+    (0..2).for_each(|lane| lanes.close(lane, 1010));
+    lanes.merge.take_in();
+    while lanes.merge.flush_closed(&mut |_| {}) {}
+    let top = lanes.merge.top(1);
+    let [(busiest, samples)] = &top.busiest[..] else { panic!("one was asked for") };
+    assert_eq!((&*busiest.name, busiest.tags[0].as_str(), *samples), ("a", "k:1", 5));
+    assert_eq!(top.widest, [("a".to_owned(), 2)]);
+    assert_eq!(lanes.merge.top(9).busiest.len(), 3);
 }
 
 #[test]

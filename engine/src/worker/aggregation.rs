@@ -207,6 +207,9 @@ impl Aggregation {
                 entry.first = self.order;
             }
             added.others(&mut entry.value, metric, self.order);
+        }
+        entry.count_samples(added.aggregated);
+        if metric.kind != Kind::Distribution {
             bucket.note_series();
         }
         bucket.count_samples(added.aggregated);
