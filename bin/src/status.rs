@@ -5,6 +5,7 @@
 use crate::receipt::{Counters, TallyReport, by};
 use crate::wiring::Ledgers;
 use lastdrop_engine::epoch::Writer;
+use lastdrop_engine::ledger::Balance;
 use lastdrop_engine::stop::LaneEpochs;
 use lastdrop_transport::forward::endpoint::KeyState;
 use lastdrop_transport::forward::ledger::{Ledger, Tally};
@@ -144,7 +145,7 @@ fn lanes(facts: &Facts) -> Vec<Value> {
 }
 
 fn endpoint(report: &EndpointReport) -> Value {
-    let EndpointReport { id, status, ledger } = report;
+    let EndpointReport { id, status, ledger, balanced: _ } = report;
     json!({
         "endpoint": id.to_string(),
         "key": match status.key {
@@ -167,8 +168,8 @@ fn endpoint(report: &EndpointReport) -> Value {
     })
 }
 
-/// What a flush has proved: `delivered` only if every worker has come to its mark, all that it
-/// handed over is in payloads, nothing waits, and every endpoint has accepted all it was given since
+/// What a flush has proved: `delivered` only if every worker has come to its mark, the books balance
+/// from the datagrams received to the payloads, nothing waits, and every endpoint has accepted all it was given since
 /// the flush was asked for.
 pub(crate) fn flushed(
     number: u64,
@@ -187,10 +188,18 @@ pub(crate) fn flushed(
         })
         .collect();
     let lost: u64 = endpoints.iter().map(|(_, lost)| lost).sum();
+    let balanced = after.balances.iter().all(Balance::holds)
+        && after.endpoints.iter().all(|endpoint| endpoint.balanced);
+    let balance = |balance: &Balance| {
+        let Balance { name, left, right } = balance;
+        json!({ "name": name, "left": left, "right": right, "holds": balance.holds() })
+    };
     json!({
         "flush": number,
-        "delivered": shipped && after.delivered && lost == 0,
+        "delivered": shipped && balanced && after.delivered && lost == 0,
         "shipped": shipped,
+        "balanced": balanced,
+        "balances": after.balances.iter().map(balance).collect::<Vec<_>>(),
         "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "lanes": lanes(facts),
         "endpoints": endpoints.into_iter().map(|(row, _)| row).collect::<Vec<_>>(),
@@ -201,7 +210,7 @@ pub(crate) fn flushed(
 fn flushed_endpoint(report: &EndpointReport, before: Option<&Ledger>) -> (Value, u64) {
     let none = Ledger::default();
     let before = before.unwrap_or(&none);
-    let EndpointReport { id, status, ledger } = report;
+    let EndpointReport { id, status, ledger, balanced } = report;
     let given_up = |ledger: &Ledger| {
         let all = ledger.refused.values().chain(ledger.dropped.values());
         all.chain(ledger.unknown.values()).copied().sum::<Tally>()
@@ -212,6 +221,7 @@ fn flushed_endpoint(report: &EndpointReport, before: Option<&Ledger>) -> (Value,
     lost -= given_up(before);
     let row = json!({
         "endpoint": id.to_string(),
+        "balanced": balanced,
         "accepted": TallyReport::from(&accepted),
         "given_up": TallyReport::from(&lost),
         "dropped": by(&ledger.dropped),
@@ -309,6 +319,7 @@ pub(crate) fn flush_for_people(flush: &Value) -> String {
         flush["flush"],
         match (flush["delivered"] == true, flush["shipped"] == true) {
             (true, _) => "delivered",
+            (false, true) if flush["balanced"] == false => "the books don't balance: this is a bug",
             (false, true) => "aggregated and encoded, but not delivered",
             (false, false) => "not every worker has come to its mark",
         },

@@ -203,7 +203,7 @@ pub(crate) fn start(
             }
         })?;
         start.workers.0.push(thread.thread.clone());
-        start.lanes.push(Lane { packets, worker: thread_waker(&flag, &thread) });
+        start.lanes.push(Lane::new(packets, thread_waker(&flag, &thread)));
         room_wakers.push(thread_waker(&flag, &thread));
         lanes.push(LaneEpochs { committed, applied });
         buckets.push(ring);

@@ -83,6 +83,13 @@ fn a_flush_delivers_what_was_received_before_and_says_so() {
     assert_eq!(paths, ["/api/beta/sketches", "/api/v2/series"]);
     agent.send("page.views:1|c");
     let flush = agent.ask_json("flush");
+    let names: Vec<_> =
+        flush["balances"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(
+        names,
+        ["datagrams", "lines", "samples", "buckets", "passed", "merged", "passed_on", "points"]
+    );
+    assert_eq!((&flush["balanced"], &flush["balances"][0]["left"]), (&true.into(), &2.into()));
     assert_eq!((&flush["flush"], &flush["delivered"]), (&Value::from(2), &Value::from(true)));
     assert_eq!(flush["endpoints"][0]["accepted"]["payloads"], 1);
 }

@@ -152,3 +152,24 @@ fn a_panic_of_the_main_thread_of_a_sidecar_is_a_stop() {
     assert_eq!(receipt["panicked"], serde_json::json!(["main"]));
     assert_eq!(receipt["stop"]["stage"], "delivered");
 }
+
+/// Counted twice in the worker: the balances of a flush on demand say so while the agent runs.
+#[test]
+fn a_flush_finds_books_that_do_not_balance() {
+    for (fault, balanced) in [("none", true), ("count-twice", false)] {
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let script = format!("printf a:1\\|c >/dev/udp/127.0.0.1/{port}; \"$0\" flush --json");
+        let output = agent(fault)
+            .env("DD_DOGSTATSD_PORT", port.to_string())
+            .args(["init", "--receipt=off", "--", "bash", "-c", &script])
+            .arg(env!("CARGO_BIN_EXE_lastdrop"))
+            .output()
+            .unwrap();
+        let flush: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(flush["balanced"], balanced, "{fault}: {flush:#}");
+        let lines = &flush["balances"][1];
+        assert_eq!((&lines["name"], &lines["holds"]), (&"lines".into(), &balanced.into()));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.contains("lines don't balance"), !balanced, "{said}");
+    }
+}

@@ -3,6 +3,7 @@
 
 use crate::bucket::Bucket;
 use crate::context::{Context, ContextId};
+use crate::ledger::WorkerCounts;
 use crate::limits::{BUCKET_RING_LEN, RETURN_RING_LEN};
 use crate::message::Kind;
 use crate::series::{Event, SeriesKind, ServiceCheck};
@@ -54,6 +55,8 @@ pub enum Handover {
     Seen(Vec<(ContextId, Stamp)>),
     /// Numbers that no bucket refers to any more; after every bucket that did.
     Retire(Vec<ContextId>),
+    /// The books of the worker at the mark that follows; after all that the mark made.
+    Books(Box<Books>),
     /// The worker has come to a `Close` mark: every bucket before `cutoff` is in the ring.
     Closed {
         /// Number of the close.
@@ -77,6 +80,17 @@ pub enum Handover {
         /// When the seal was made.
         at: Stamp,
     },
+}
+
+/// What a worker has counted up to a mark.
+#[derive(Clone, Debug)]
+pub struct Books {
+    /// Datagrams that its receiver has received for it, if the receiver says so.
+    pub received: Option<u64>,
+    /// The counters.
+    pub counts: WorkerCounts,
+    /// Samples in buckets that stay open.
+    pub open: u64,
 }
 
 /// What is open in a worker besides what it hands over; decides on zeros for idle counters.

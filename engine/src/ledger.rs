@@ -331,6 +331,13 @@ impl Balance {
     pub const fn holds(&self) -> bool {
         self.left == self.right
     }
+
+    /// The same equation over both.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        let (left, right) = (self.left + other.left, self.right + other.right);
+        Self { name: self.name, left, right }
+    }
 }
 
 /// Every datagram received is applied by a worker.

@@ -30,6 +30,7 @@ const KIND_DATAGRAM: u8 = 1;
 const KIND_CLOSE: u8 = 2;
 const KIND_FLUSH: u8 = 3;
 const KIND_SEAL: u8 = 4;
+const KIND_RECEIVED: u8 = 5;
 
 /// A mark among the datagrams. Marks travel with the data: what was received before one is before
 /// it in the ring.
@@ -51,6 +52,12 @@ pub enum Mark {
         number: u64,
         /// When the mark was made.
         at: Stamp,
+    },
+    /// So many datagrams were received for this ring so far, by the receiver's own count. Before a
+    /// mark that hands something over: for the balances.
+    Received {
+        /// The count.
+        datagrams: u64,
     },
     /// The last record of the ring: hand over everything.
     Seal {
@@ -210,6 +217,9 @@ impl PacketBatch<'_> {
             }
             Mark::Flush { number, at } => {
                 self.write([KIND_FLUSH, 0, 0, 0], at, &words(number, 0));
+            }
+            Mark::Received { datagrams } => {
+                self.write([KIND_RECEIVED, 0, 0, 0], Stamp::default(), &words(datagrams, 0));
             }
             Mark::Seal { at } => self.write([KIND_SEAL, 0, 0, 0], at, &[]),
         }
@@ -389,6 +399,7 @@ fn decode(kind: u8, transport: u8, extent: u8, at: Stamp, payload: &[u8]) -> Opt
             Record::Mark(Mark::Close { number: word(0)?, cutoff, at })
         }
         KIND_FLUSH => Record::Mark(Mark::Flush { number: word(0)?, at }),
+        KIND_RECEIVED => Record::Mark(Mark::Received { datagrams: word(0)? }),
         _ => Record::Mark(Mark::Seal { at }),
     })
 }

@@ -5,6 +5,7 @@
 
 use crate::forward::endpoint::{Endpoint, EndpointId, EndpointStatus};
 use crate::forward::ledger::Ledger;
+use lastdrop_engine::ledger::Balance;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
@@ -27,6 +28,8 @@ pub struct Report {
     pub flushed: u64,
     /// True if nothing waited for delivery and nothing was in flight.
     pub delivered: bool,
+    /// The balances as of the last mark that every worker has come to.
+    pub balances: Vec<Balance>,
     /// The endpoints.
     pub endpoints: Vec<EndpointReport>,
 }
@@ -40,6 +43,8 @@ pub struct EndpointReport {
     pub status: EndpointStatus,
     /// What became of its payloads.
     pub ledger: Ledger,
+    /// Whether that and what waits is all that it was given.
+    pub balanced: bool,
 }
 
 impl ReportRequest {
@@ -60,6 +65,7 @@ impl EndpointReport {
             id: endpoint.id().clone(),
             status: endpoint.status(),
             ledger: endpoint.ledger().clone(),
+            balanced: endpoint.balance().is_ok(),
         }
     }
 }

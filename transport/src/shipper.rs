@@ -25,7 +25,7 @@ use crate::payload::PayloadSettings;
 use crate::report::{EndpointReport, Report, ReportRequest};
 use encoder::Encoder;
 use lastdrop_engine::context::Tag;
-use lastdrop_engine::ledger::{ShipperCounts, ShipperLedger};
+use lastdrop_engine::ledger::{Balance, ShipperCounts, ShipperLedger, encoded_balance};
 use lastdrop_engine::merge::Merge;
 use lastdrop_engine::stop::{Delivered, Drained, Flushed};
 use lastdrop_engine::wake::Waker;
@@ -35,7 +35,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use tracing::warn;
+use tracing::{error, warn};
 
 /// Token of the wake-up among the events; connections have those below.
 const WAKE: Token = Token(usize::MAX);
@@ -91,6 +91,8 @@ pub struct Shipper {
     workers: Vec<Waker>,
     /// Asked for a report that can't be given yet.
     asked: Vec<ReportRequest>,
+    /// Number of the last flush whose balances were looked at.
+    balanced: u64,
     settings: ShipperSettings,
     counts: ShipperCounts,
     ledger: ShipperLedger,
@@ -136,6 +138,7 @@ impl Shipper {
             spool: None,
             workers,
             asked: Vec::new(),
+            balanced: 0,
             settings,
             counts: ShipperCounts::default(),
             ledger: ledger.clone(),
@@ -168,6 +171,7 @@ impl Shipper {
                 worker.wake();
             }
             self.flush_closed();
+            self.balance_flush();
             self.report();
             // What an earlier run left comes in slices, each as short as a turn.
             let more = self.claim();
@@ -184,15 +188,39 @@ impl Shipper {
         }
         let (flushed, now) = (self.merge.flushed(), Instant::now());
         let delivered = self.outlets.endpoints().all(|endpoint| endpoint.is_idle());
+        let balances = self.balances();
         let outlets = &mut self.outlets;
         self.asked.retain(|request| {
             let due = request.is_due(flushed, delivered, now);
             if due {
                 let endpoints = outlets.endpoints().map(|endpoint| EndpointReport::new(endpoint));
-                request.answer(Report { flushed, delivered, endpoints: endpoints.collect() });
+                let (balances, endpoints) = (balances.clone(), endpoints.collect());
+                request.answer(Report { flushed, delivered, balances, endpoints });
             }
             !due
         });
+    }
+
+    /// The balances from the receivers' count of datagrams to the payloads, as of the last marks.
+    fn balances(&self) -> Vec<Balance> {
+        let mut balances = self.merge.balances();
+        balances.push(encoded_balance(self.merge.counts(), &self.counts));
+        balances
+    }
+
+    /// Looks at the balances after each flush on demand: it proves that nothing is missing, as the
+    /// stop does.
+    fn balance_flush(&mut self) {
+        let flush = self.merge.flushed();
+        if flush == self.balanced {
+            return;
+        }
+        self.balanced = flush;
+        for Balance { name, left, right } in self.balances().iter().filter(|one| !one.holds()) {
+            error!(
+                "flush {flush}: {name} don't balance: {left} came in, {right} are accounted for"
+            );
+        }
     }
 
     /// The end of the stop: everything that was handed over leaves the merge, and what is queued is
@@ -241,6 +269,7 @@ impl Shipper {
         let mut encoder = Encoder::new(settings, outlets, counts);
         while merge.flush_closed(&mut |item| encoder.push(item)) {}
         encoder.finish();
+        debug_assert!(encoded_balance(self.merge.counts(), &self.counts).holds());
         self.ledger.publish(&self.counts);
     }
 

@@ -6,7 +6,8 @@
 use super::contexts::{Contexts, MergedId};
 use crate::bucket::Bucket;
 use crate::context::ContextId;
-use crate::handover::{BucketConsumer, Definition, Handover, Open};
+use crate::handover::{Books, BucketConsumer, Definition, Handover, Open};
+use crate::ledger::{Balance, lines_balance, samples_balance};
 use crate::time::{Slot, Stamp};
 use std::collections::VecDeque;
 
@@ -20,6 +21,12 @@ pub(super) struct Lane {
     pub(super) stand: Stand,
     /// Number of the last flush that the lane has come to; 0 is none.
     pub(super) flushed: u64,
+    /// Samples in the buckets that were taken out of the inbox.
+    pub(super) samples: u64,
+    /// Samples passed through that were.
+    pub(super) passed: u64,
+    /// What the worker had counted at its last mark, beside what came out of the inbox by then.
+    pub(super) balances: Option<[Balance; 5]>,
     /// Whether the inbox will grow.
     source: Source,
 }
@@ -66,6 +73,9 @@ impl Lane {
             ids: Vec::new(),
             stand: Stand::Between,
             flushed: 0,
+            samples: 0,
+            passed: 0,
+            balances: None,
             source: Source::Alive,
         }
     }
@@ -97,6 +107,22 @@ impl Lane {
             self.stand = Stand::Gone;
         }
         next
+    }
+
+    /// Compares what the worker has counted up to its mark with what has come from it.
+    pub(super) fn compare(&mut self, books: &Books) {
+        let Books { received, counts, open } = books;
+        self.balances = Some([
+            Balance {
+                name: "datagrams",
+                left: received.unwrap_or(counts.datagrams),
+                right: counts.datagrams,
+            },
+            lines_balance(counts),
+            samples_balance(counts),
+            Balance { name: "buckets", left: counts.aggregated, right: self.samples + open },
+            Balance { name: "passed", left: counts.passed, right: self.passed },
+        ]);
     }
 
     /// Sends the memory of an emptied bucket back to the worker.

@@ -34,7 +34,7 @@ use crate::bucket::{Bucket, Entry, HistogramSettings, Value};
 use crate::context::{Context, Tag};
 use crate::enrich::Blocklist;
 use crate::handover::{BucketConsumer, Handover, Open, Passed};
-use crate::ledger::{MergeCounts, MergeLedger};
+use crate::ledger::{Balance, MergeCounts, MergeLedger};
 use crate::limits::{PASSED_BATCH_LEN, SLOT_S};
 use crate::sampler::LateArrival;
 use crate::series::{
@@ -42,8 +42,12 @@ use crate::series::{
 };
 use crate::stop::{self, Drained, Flushed};
 use crate::time::{Slot, Stamp};
+use std::array;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Whether faults are planted: the balances are then for others to find broken.
+const BROKEN_ON_PURPOSE: bool = cfg!(feature = "planted-faults");
 
 /// How the merge makes series of buckets.
 #[derive(Clone, Debug)]
@@ -246,6 +250,7 @@ impl Merge {
             if self.owed.is_none_or(|owed| self.waiting.range(..=owed).next().is_none()) {
                 self.flushed = self.reached;
             }
+            debug_assert!(BROKEN_ON_PURPOSE || self.balances().iter().all(Balance::holds));
             self.publish();
             return true;
         }
@@ -262,6 +267,36 @@ impl Merge {
     #[must_use]
     pub fn top(&self, count: usize) -> Top {
         Top::of(&self.contexts, count)
+    }
+
+    /// What the merge has counted.
+    #[must_use]
+    pub fn counts(&self) -> &MergeCounts {
+        &self.counts
+    }
+
+    /// The balances from the receivers' count of datagrams to what has left the merge. Each side was
+    /// counted by another thread, or at another place; those of a worker stand as at its last mark,
+    /// so they hold exactly while the engine runs. Debug builds look at each mark.
+    #[must_use]
+    pub fn balances(&self) -> Vec<Balance> {
+        let mut balances = Vec::with_capacity(7);
+        let books = self.lanes.iter().filter_map(|lane| lane.balances);
+        if let Some(sum) = books.reduce(|sum, lane| array::from_fn(|i| sum[i].plus(lane[i]))) {
+            balances.extend(sum);
+        }
+        let waiting: u64 = self.waiting.values().flatten().map(|one| one.bucket.samples()).sum();
+        balances.push(Balance {
+            name: "merged",
+            left: self.lanes.iter().map(|lane| lane.samples).sum(),
+            right: self.counts.samples + self.counts.incomplete + waiting,
+        });
+        balances.push(Balance {
+            name: "passed_on",
+            left: self.lanes.iter().map(|lane| lane.passed).sum(),
+            right: self.counts.passed + self.passed.len() as u64,
+        });
+        balances
     }
 
     /// Ships everything that was handed over, open slots too unless the settings have it otherwise.
@@ -360,11 +395,16 @@ impl Merge {
             }
             Handover::Bucket(mut bucket) => {
                 lane.rename(&mut bucket, &mut self.contexts);
+                lane.samples += bucket.samples();
                 self.counts.buckets += 1;
                 let waiting = Waiting { lane: index, bucket };
                 self.waiting.entry(waiting.bucket.start_s()).or_default().push(waiting);
             }
-            Handover::Passed(passed) => self.passed.extend(passed),
+            Handover::Passed(passed) => {
+                lane.passed += passed.len() as u64;
+                self.passed.extend(passed);
+            }
+            Handover::Books(books) => lane.compare(&books),
             Handover::Event(event) => self.events.push(*event),
             Handover::ServiceCheck(check) => self.service_checks.push(*check),
             Handover::Seen(seen) => lane.note_seen(&seen, &mut self.contexts),

@@ -123,6 +123,47 @@ fn merge_settings() -> MergeSettings {
     }
 }
 
+/// What is counted at three places, at a flush that leaves some of it open: a worker's own time is
+/// ahead, and the other worker has gone on.
+#[test]
+fn the_books_balance_at_a_mark_whatever_is_open() {
+    let mut lanes = Lanes::new(2);
+    lanes.push(0, "c:1|c", 1001);
+    lanes.push(0, "future:1|g|T1030", 1002);
+    lanes.push(1, "c:1|c\nnonsense", 1002);
+    lanes.mark(0, Mark::Received { datagrams: 2 });
+    lanes.flush(0, 1, 1003);
+    lanes.mark(1, Mark::Received { datagrams: 1 });
+    lanes.flush(1, 1, 1003);
+    lanes.push(1, "c:1|c", 1004);
+    assert_eq!(lanes.ship().len(), 1);
+    let balances: Vec<_> = lanes.merge.balances();
+    let sides = balances.iter().map(|one| (one.name, one.left, one.right));
+    assert_eq!(
+        sides.collect::<Vec<_>>(),
+        [
+            ("datagrams", 3, 3),
+            ("lines", 4, 4),
+            ("samples", 3, 3),
+            ("buckets", 3, 3),
+            ("passed", 0, 0),
+            ("merged", 2, 2),
+            ("passed_on", 0, 0),
+        ]
+    );
+}
+
+/// A datagram that was received and never applied.
+#[test]
+#[should_panic(expected = "balances")]
+#[cfg(not(feature = "planted-faults"))]
+fn books_that_do_not_balance_stop_a_debug_build_at_the_next_mark() {
+    let mut lanes = Lanes::new(1);
+    lanes.mark(0, Mark::Received { datagrams: 1 });
+    lanes.close(0, 1010);
+    lanes.ship();
+}
+
 #[test]
 fn a_slot_ships_when_the_last_worker_has_closed_it() {
     let mut lanes = Lanes::new(2);

@@ -32,11 +32,13 @@ fn marks_and_datagrams_keep_their_order_and_content() {
     let close = Mark::Close { number: 7, cutoff: Slot::containing(1010), at: Stamp::from_s(1011) };
     let flush = Mark::Flush { number: 3, at: Stamp::from_s(1012) };
     push(&mut producer, b"a:1|c", 5).unwrap();
+    let received = Mark::Received { datagrams: 1 };
     producer.mark(close).unwrap();
+    producer.mark(received).unwrap();
     producer.mark(flush).unwrap();
     push(&mut producer, b"", 6).unwrap();
     let seal = producer.seal(Stamp::from_s(1013)).unwrap();
-    assert_eq!((seal.lane, seal.epoch, committed.observe().epoch), (0, 5, 5));
+    assert_eq!((seal.lane, seal.epoch, committed.observe().epoch), (0, 6, 6));
 
     let turn = consumer.turn(usize::MAX);
     let mut records = turn.records();
@@ -46,6 +48,7 @@ fn marks_and_datagrams_keep_their_order_and_content() {
         [
             Record::Datagram(datagram(b"a:1|c", 5)),
             Record::Mark(close),
+            Record::Mark(received),
             Record::Mark(flush),
             Record::Datagram(datagram(b"", 6)),
             Record::Mark(Mark::Seal { at: Stamp::from_s(1013) }),

@@ -8,7 +8,7 @@ use crate::bucket::Bucket;
 use crate::context::{ContextId, Contexts, Inserted, LimitReached, Spelling};
 use crate::datagram::{Datagram, Extent};
 use crate::enrich::{Enricher, Resolved};
-use crate::handover::{BucketProducer, Definition, Handover, Open, Settled};
+use crate::handover::{Books, BucketProducer, Definition, Handover, Open, Settled};
 use crate::ledger::{Refusal, WorkerCounts, WorkerLedger};
 use crate::message::{self, Event, Kind, Message, Metric, ServiceCheck};
 use crate::ring::Mark;
@@ -31,6 +31,8 @@ pub(super) struct Aggregation {
     defined: Vec<Definition>,
     out: BucketProducer,
     counts: WorkerCounts,
+    /// Datagrams that the receiver has counted, for the mark that comes next.
+    received: Option<u64>,
     ended: bool,
     #[cfg(feature = "planted-faults")]
     pub(super) fault: Option<super::Fault>,
@@ -48,6 +50,7 @@ impl Aggregation {
             defined: Vec::new(),
             out,
             counts: WorkerCounts::default(),
+            received: None,
             ended: false,
             #[cfg(feature = "planted-faults")]
             fault: None,
@@ -305,9 +308,11 @@ impl Aggregation {
             Mark::Flush { number, at } => {
                 let flushed = self.sampler.flush(at);
                 self.hand_over(flushed);
+                self.show_books();
                 self.out.push(Handover::Flushed { number, at });
                 self.take_back();
             }
+            Mark::Received { datagrams } => self.received = Some(datagrams),
             Mark::Seal { at } => {
                 let all = self.sampler.end();
                 self.hand_over(all);
@@ -322,6 +327,7 @@ impl Aggregation {
         self.hand_over(closed);
         let open = if self.sampler.has_series() { Open::Series } else { Open::NoSeries };
         self.expire(at);
+        self.show_books();
         self.out.push(Handover::Closed { number, cutoff, at, open });
         self.take_back();
     }
@@ -350,6 +356,13 @@ impl Aggregation {
         if !passed.is_empty() {
             self.out.push(Handover::Passed(passed));
         }
+    }
+
+    /// Lets the merge see what was counted up to a mark.
+    fn show_books(&mut self) {
+        let open = self.sampler.open().iter().map(Bucket::samples).sum();
+        let (received, counts) = (self.received.take(), self.counts);
+        self.out.push(Handover::Books(Box::new(Books { received, counts, open })));
     }
 
     /// Takes emptied buckets back for their memory.

@@ -129,6 +129,7 @@ impl Datagrams {
             }
         }
         count(&mut counts.received, transport, received as u64);
+        lane.received += received as u64;
         if abandoned {
             count(&mut counts.worker_gone, transport, received as u64);
         } else if received > 0 {

@@ -87,6 +87,16 @@ pub struct Lane {
     pub packets: PacketProducer,
     /// Wakes the worker.
     pub worker: Waker,
+    /// Datagrams received for it.
+    received: u64,
+}
+
+impl Lane {
+    /// A lane that nothing was received for yet.
+    #[must_use]
+    pub fn new(packets: PacketProducer, worker: Waker) -> Self {
+        Self { packets, worker, received: 0 }
+    }
 }
 
 /// What came of reading a socket once.
@@ -260,16 +270,22 @@ impl Receiver {
         }
     }
 
-    /// Puts a mark into every lane, after all that was received.
+    /// Puts a mark into every lane, after all that was received and the count of it.
     fn mark(&mut self, mark: Mark) {
         for index in 0..self.lanes.len() {
-            while let Some(lane) = self.lanes.get_mut(index) {
-                if lane.packets.is_abandoned() || lane.packets.mark(mark).is_ok() {
-                    lane.worker.wake();
-                    break;
-                }
-                self.wait_for_lane(index);
+            let datagrams = self.lanes.get(index).map_or(0, |lane| lane.received);
+            self.mark_lane(index, Mark::Received { datagrams });
+            self.mark_lane(index, mark);
+        }
+    }
+
+    fn mark_lane(&mut self, index: usize, mark: Mark) {
+        while let Some(lane) = self.lanes.get_mut(index) {
+            if lane.packets.is_abandoned() || lane.packets.mark(mark).is_ok() {
+                lane.worker.wake();
+                return;
             }
+            self.wait_for_lane(index);
         }
     }
 
@@ -277,7 +293,7 @@ impl Receiver {
     fn wait_for_lane(&mut self, lane: usize) {
         self.counts.ring_full += 1;
         self.publish();
-        let Some(Lane { packets, worker }) = self.lanes.get(lane) else { return };
+        let Some(Lane { packets, worker, .. }) = self.lanes.get(lane) else { return };
         worker.wake();
         let batch_bytes = PacketProducer::record_bytes(self.settings.datagram_bytes_max);
         let has_room = || packets.is_abandoned() || packets.room(batch_bytes) >= 2 * batch_bytes;
@@ -346,7 +362,7 @@ impl Receiver {
         let at = self.clock.advance(Reading::now());
         self.publish();
         let mut seals = Vec::with_capacity(self.lanes.len());
-        for Lane { packets, worker } in std::mem::take(&mut self.lanes) {
+        for Lane { packets, worker, .. } in std::mem::take(&mut self.lanes) {
             seals.extend(self.seal_lane(packets, &worker, at));
             worker.wake();
         }

@@ -228,10 +228,12 @@ fn frames(
     let abandoned = lane.packets.is_abandoned();
     let mut batch =
         if abandoned { None } else { lane.packets.batch(records, record_bytes_max).ok() };
+    let mut lane_received = 0;
     let result = loop {
         match reader.next(&mut bytes) {
             Ok(Some(frame)) => {
                 count(&mut counts.received, TRANSPORT, 1);
+                lane_received += 1;
                 count(&mut counts.bytes, TRANSPORT, frame.len() as u64);
                 let datagram =
                     Datagram { bytes: frame, stamp, transport: TRANSPORT, extent: Extent::Whole };
@@ -247,5 +249,6 @@ fn frames(
     if let Some(batch) = batch {
         batch.commit();
     }
+    lane.received += lane_received;
     result
 }
