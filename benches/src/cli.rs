@@ -1,6 +1,7 @@
 //! Arguments as plain data, and their help.
 
 mod bench;
+mod throughput;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use lastdrop_lab::task::TaskOptions;
 use lastdrop_lab::units;
 
 pub(crate) use bench::{BenchArgs, Experiment};
+pub(crate) use throughput::DrainArgs;
 
 /// The workbench of lastdrop: demo, embedded intake, load generator.
 #[derive(Debug, Parser)]
@@ -31,6 +33,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Bench(BenchArgs),
     Demo(DemoArgs),
+    Drain(DrainArgs),
     Intake(IntakeArgs),
     Load(LoadArgs),
     Vectors(VectorsArgs),
@@ -328,7 +331,7 @@ mod tests {
                 examples += 1;
             }
         }
-        assert_eq!(examples, 18);
+        assert_eq!(examples, 20);
     }
 
     #[test]

@@ -18,6 +18,7 @@
 //! ```
 
 pub mod demo;
+pub mod drain;
 pub mod experiment;
 pub mod intake;
 pub mod interrupt;

@@ -4,18 +4,21 @@ mod cli;
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
-use std::path;
+use std::path::{self, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use lastdrop_lab::demo::{self, Screen};
-use lastdrop_lab::experiment::{burst, engine, job, seal, sigterm};
+use lastdrop_lab::experiment::report::{self, Report};
+use lastdrop_lab::experiment::{self, burst, engine, ingest, job, seal, sigterm};
 use lastdrop_lab::intake::{Intake, IntakeOptions};
-use lastdrop_lab::{load, task, vectors};
+use lastdrop_lab::interrupt::Interrupt;
+use lastdrop_lab::sink::Target;
+use lastdrop_lab::{drain, load, task, vectors};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use cli::{BenchArgs, Cli, Command, DemoArgs, Experiment, IntakeArgs, VectorKind};
+use cli::{BenchArgs, Cli, Command, DemoArgs, DrainArgs, Experiment, IntakeArgs, VectorKind};
 
 /// What was checked does not hold.
 const FAILED: u8 = 1;
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Bench(args) => run_bench(args),
         Command::Demo(args) => run_demo(&args),
+        Command::Drain(args) => run_drain(args),
         Command::Intake(args) => run_intake(args),
         Command::Load(args) => load::run(&args.into())
             .map_err(Into::into)
@@ -56,11 +60,17 @@ fn run_demo(args: &DemoArgs) -> Done {
     Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
-fn run_bench(BenchArgs { json, experiment }: BenchArgs) -> Done {
+fn run_bench(BenchArgs { json, out, experiment }: BenchArgs) -> Done {
     let screen = &mut Screen::stderr();
     let finding = match experiment {
         Experiment::Job(args) => job::run(&args.into(), screen)?,
         Experiment::Engine(args) => engine::run(&args.into(), screen),
+        Experiment::Ingest(mut args) => {
+            let agent = experiment::agent(args.agent.take(), screen)?;
+            let interrupt = Interrupt::on_signals()?;
+            let report = ingest::run(&args.options(agent), &interrupt, screen)?;
+            return show(&report, json, out);
+        }
         Experiment::Burst(args) => burst::run(&args.into(), screen)?,
         Experiment::Sigterm(args) => sigterm::run(&args.into(), screen)?,
         Experiment::Seal(args) => {
@@ -79,6 +89,26 @@ fn run_bench(BenchArgs { json, experiment }: BenchArgs) -> Done {
         print(&finding.to_string())?;
     }
     let failed = !finding.complaints.is_empty();
+    Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+fn run_drain(args: DrainArgs) -> Done {
+    let interrupt = Interrupt::on_signals()?;
+    let bound = |target: &Target| print(&format!("{target}\n"));
+    print_json(&drain::run(&args.into(), &interrupt, bound)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows a report, and puts it down in a folder.
+fn show(report: &Report, json: bool, out: Option<PathBuf>) -> Done {
+    let page = report.write(&out.unwrap_or_else(report::default_folder))?;
+    if json {
+        print_json(&report.to_json())?;
+    } else {
+        print(&report.to_string())?;
+    }
+    eprintln!("see {}", page.display());
+    let failed = !report.complaints.is_empty();
     Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 

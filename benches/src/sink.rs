@@ -8,6 +8,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::{mem, ptr};
 
 /// Most datagrams of one call.
@@ -23,6 +24,24 @@ pub enum Target {
     /// A unix stream socket; every datagram goes as a frame behind its length (4 bytes, little
     /// endian).
     UnixStream(PathBuf),
+}
+
+/// Reads what `Display` writes.
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || format!("{text:?}: use udp://, unixgram:// or unix://");
+        let (scheme, rest) = text.split_once("://").ok_or_else(unknown)?;
+        match scheme {
+            "udp" => {
+                rest.parse().map(Self::Udp).map_err(|error| format!("address {rest:?}: {error}"))
+            }
+            "unixgram" => Ok(Self::UnixDatagram(rest.into())),
+            "unix" => Ok(Self::UnixStream(rest.into())),
+            _ => Err(unknown()),
+        }
+    }
 }
 
 impl fmt::Display for Target {
@@ -184,6 +203,16 @@ mod tests {
     use std::time::Duration;
 
     const THREE: [&[u8]; 3] = [b"a:1|c", b"bb:22|g", b""];
+
+    #[test]
+    fn a_target_is_read_as_it_is_written() {
+        for text in ["udp://127.0.0.1:8125", "udp://[::1]:1", "unixgram:///a b", "unix:///c"] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+        }
+        for text in ["udp://x", "tcp://127.0.0.1:1", "127.0.0.1:1"] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn udp_takes_a_batch_whole_and_in_order() {

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use lastdrop_lab::experiment::burst::BurstOptions;
-use lastdrop_lab::experiment::engine::EngineOptions;
 use lastdrop_lab::experiment::job::{JobFault, JobOptions};
 use lastdrop_lab::experiment::seal::{SealOptions, Transport};
 use lastdrop_lab::experiment::sigterm::{Ending, SigtermOptions};
-use lastdrop_lab::load::Kind;
 use lastdrop_lab::units;
+
+use super::throughput::{EngineArgs, IngestArgs};
 
 /// Run an experiment that compares what the agent claims with what others have counted.
 #[derive(Debug, Args)]
@@ -22,11 +22,17 @@ Examples:
   lastdrop-lab bench burst --datagrams 50000,500 --runs 5
   lastdrop-lab bench sigterm --seeds 100
   lastdrop-lab bench sigterm --first-seed 4711 --seeds 1
-  lastdrop-lab bench seal --transport udp --runs 100")]
+  lastdrop-lab bench seal --transport udp --runs 100
+  lastdrop-lab bench engine
+  lastdrop-lab bench ingest udp moderate --rounds 5")]
 pub(crate) struct BenchArgs {
     /// Print the finding as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Where to write the report: a page, its numbers and its plots [default: bench in cargo's
+    /// target folder]; not all experiments write one
+    #[arg(long, value_name = "FOLDER", global = true)]
+    pub(crate) out: Option<PathBuf>,
     /// Which one
     #[command(subcommand)]
     pub(crate) experiment: Experiment,
@@ -40,6 +46,7 @@ pub(crate) enum Experiment {
     Sigterm(SigtermArgs),
     Seal(SealArgs),
     Engine(EngineArgs),
+    Ingest(IngestArgs),
 }
 
 /// Tasks in wrapper mode, each with a steady stream and a burst right before its exit.
@@ -203,38 +210,5 @@ impl From<SealArgs> for SealOptions {
             TransportKind::UnixStream => Transport::UnixStream,
         };
         Self { agent, transport, runs }
-    }
-}
-
-/// The engine alone, from memory: messages a second of a core, beside a plain loop.
-#[derive(Debug, Args)]
-pub(crate) struct EngineArgs {
-    /// Numbers of contexts
-    #[arg(long, value_name = "COUNT,…", value_delimiter = ',')]
-    #[arg(default_values_t = [2_000, 24_000, 176_000, 490_000])]
-    contexts: Vec<u32>,
-    /// Type of the messages: c, g, s, h, ms or d
-    #[arg(long, value_name = "TYPE", value_parser = kind, default_value = "c")]
-    kind: Kind,
-    /// Bytes that messages are packed to
-    #[arg(long, value_name = "BYTES", default_value_t = 8_192)]
-    datagram_bytes: usize,
-    /// Rounds of each
-    #[arg(long, value_name = "COUNT", default_value_t = 9)]
-    rounds: u32,
-    /// Messages of a round
-    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
-    messages: u64,
-}
-
-fn kind(symbol: &str) -> Result<Kind, String> {
-    let kind = Kind::ALL.into_iter().find(|kind| kind.symbol() == symbol);
-    kind.ok_or_else(|| "use one of c, g, s, h, ms and d".to_owned())
-}
-
-impl From<EngineArgs> for EngineOptions {
-    fn from(args: EngineArgs) -> Self {
-        let EngineArgs { contexts, kind, datagram_bytes, rounds, messages } = args;
-        Self { contexts, kind, datagram_bytes, rounds, messages }
     }
 }

@@ -5,7 +5,9 @@
 //! for people, the same for programs, and everything that is not as it should be.
 
 pub mod burst;
+mod contender;
 pub mod engine;
+pub mod ingest;
 pub mod job;
 pub mod plot;
 pub mod report;
@@ -15,9 +17,12 @@ pub mod sigterm;
 pub mod stats;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use crate::demo::{self, DemoError, Screen};
 
 /// Complaints printed in full; all are counted.
 const COMPLAINTS_SHOWN: usize = 20;
@@ -52,6 +57,15 @@ impl fmt::Display for Finding {
             more => writeln!(f, "FAILED: {more} more"),
         }
     }
+}
+
+/// The agent that was named, or the one beside this program, built if it isn't there.
+///
+/// # Errors
+///
+/// It can't be built.
+pub fn agent(named: Option<PathBuf>, screen: &mut Screen) -> Result<PathBuf, DemoError> {
+    named.map_or_else(|| demo::agent::find_or_build(screen), Ok)
 }
 
 /// The value below which a share (0 to 1) of all lies, by nearest rank; `None` of nothing.

@@ -22,10 +22,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 pub use super::sidecar::Transport;
-use super::sidecar::{End, Sidecar};
+use super::sidecar::{End, Setup, Sidecar};
 use super::{Finding, counted, spread};
 use crate::demo::{self, DemoError, Screen, during};
-use crate::intake::Script;
 use crate::load::{Length, LoadOptions, LoadReport, Random};
 use crate::sink::Target;
 
@@ -90,7 +89,7 @@ pub fn alone_in_a_network() -> io::Result<Option<ExitStatus>> {
 
 fn one(agent: &Path, transport: Transport, seed: u64, sums: &mut Sums) -> io::Result<()> {
     let mut random = Random::new(seed);
-    let mut sidecar = Sidecar::start(agent, transport, Script::default())?;
+    let mut sidecar = Sidecar::start(Setup::new(agent, transport))?;
     let before = UdpCounters::read()?;
     let nowhere = Target::UnixDatagram(PathBuf::new());
     let flood = LoadOptions {

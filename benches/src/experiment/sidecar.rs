@@ -5,17 +5,17 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::demo::{API_KEY, agent, free_udp_port};
+use crate::demo::{API_KEY, free_udp_port};
 use crate::intake::{Intake, IntakeOptions, Script};
 use crate::load::{self, LoadOptions, LoadReport};
+use crate::process::{Process, Start, Usage};
 use crate::sink::Target;
 
 /// How long the agent may take to bind its sockets, and to end.
@@ -49,10 +49,32 @@ impl Transport {
 
 /// A running agent.
 pub(super) struct Sidecar {
-    process: Child,
+    process: Process,
     target: Target,
     pub(super) intake: Intake,
     folder: tempfile::TempDir,
+}
+
+/// How to start an agent.
+pub(super) struct Setup<'a> {
+    /// The program.
+    pub(super) agent: &'a Path,
+    /// What it listens on, and nothing else.
+    pub(super) transport: Transport,
+    /// What its intake does wrong.
+    pub(super) script: Script,
+    /// Settings beside those that it needs.
+    pub(super) settings: Vec<(String, String)>,
+    /// Processors that it may run on; empty for all.
+    pub(super) cpus: Vec<usize>,
+}
+
+impl<'a> Setup<'a> {
+    /// An agent on all processors, with an intake that does nothing wrong.
+    pub(super) fn new(agent: &'a Path, transport: Transport) -> Self {
+        let (settings, cpus) = (Vec::new(), Vec::new());
+        Self { agent, transport, script: Script::default(), settings, cpus }
+    }
 }
 
 /// How an agent ended.
@@ -68,38 +90,37 @@ pub(super) struct End {
 }
 
 impl Sidecar {
-    /// Starts an intake and an agent that listens on one transport alone; when this returns it
-    /// does.
-    pub(super) fn start(agent: &Path, transport: Transport, script: Script) -> io::Result<Self> {
+    /// Starts an intake and an agent; when this returns it listens.
+    pub(super) fn start(setup: Setup<'_>) -> io::Result<Self> {
+        let Setup { agent, transport, script, settings, cpus } = setup;
         let folder = tempfile::tempdir()?;
         let intake = Intake::start(IntakeOptions { script, ..IntakeOptions::default() })?;
         let port = if transport == Transport::Udp { free_udp_port()? } else { 0 };
         let socket = folder.path().join("socket");
-        let mut command = Command::new(agent);
-        agent::clear_settings(&mut command);
-        let log = File::create(folder.path().join("log"))?;
-        command
-            .args(["run", "--linger", "0s", "--receipt"])
-            .arg(folder.path().join("receipt.json"))
-            .env("DD_API_KEY", API_KEY)
-            .env("DD_DD_URL", intake.url())
-            .env("DD_DOGSTATSD_PORT", port.to_string())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        let mut start = Start::new([agent.as_os_str()]);
+        let receipt = folder.path().join("receipt.json");
+        let words = ["run", "--linger", "0s", "--receipt"];
+        start.command.extend(words.map(Into::into));
+        start.command.push(receipt.into());
+        start.log = Some(File::create(folder.path().join("log"))?);
+        start.cpus = cpus;
+        let mut set = |name: &str, value: String| start.env.push((name.to_owned(), value));
+        set("DD_API_KEY", API_KEY.to_owned());
+        set("DD_DD_URL", intake.url());
+        set("DD_DOGSTATSD_PORT", port.to_string());
         let target = match transport {
             Transport::Udp => Target::Udp(([127, 0, 0, 1], port).into()),
             Transport::UnixDatagram => {
-                command.env("DD_DOGSTATSD_SOCKET", &socket);
+                set("DD_DOGSTATSD_SOCKET", socket.display().to_string());
                 Target::UnixDatagram(socket)
             }
             Transport::UnixStream => {
-                command.env("DD_DOGSTATSD_STREAM_SOCKET", &socket);
+                set("DD_DOGSTATSD_STREAM_SOCKET", socket.display().to_string());
                 Target::UnixStream(socket)
             }
         };
-        let process = command.spawn()?;
-        let mut sidecar = Self { process, target, intake, folder };
+        start.env.extend(settings);
+        let mut sidecar = Self { process: start.spawn()?, target, intake, folder };
         sidecar.wait_for_socket()?;
         Ok(sidecar)
     }
@@ -107,13 +128,18 @@ impl Sidecar {
     fn wait_for_socket(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !is_bound(&self.target)? {
-            if self.process.try_wait()?.is_some() || Instant::now() > deadline {
+            if !self.process.is_running()? || Instant::now() > deadline {
                 let log = fs::read_to_string(self.folder.path().join("log"))?;
                 return Err(io::Error::other(format!("the agent does not listen: {log}")));
             }
             thread::sleep(LOOK_EVERY);
         }
         Ok(())
+    }
+
+    /// Where it listens.
+    pub(super) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Loads the agent from a thread until it refuses. When this returns the clients are
@@ -127,45 +153,31 @@ impl Sidecar {
         Ok(thread::spawn(move || load.run()))
     }
 
+    /// What the agent has used so far.
+    pub(super) fn usage(&self) -> io::Result<Usage> {
+        self.process.usage()
+    }
+
     /// Sends the agent a signal.
     pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
-        let pid = self.pid()?;
-        Ok(kill_process(pid, signal)?)
+        self.process.signal(signal)
     }
 
     /// Sends a last signal and waits for the end.
     pub(super) fn end(&mut self, signal: Signal) -> io::Result<End> {
         let began = Instant::now();
         self.signal(signal)?;
-        let descriptor = pidfd_open(self.pid()?, PidfdFlags::empty())?;
-        let patience = Timespec::try_from(PATIENCE).map_err(io::Error::other)?;
-        let ended = poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&patience))? > 0;
+        let ended = self.process.wait_for_end(PATIENCE)?;
         let took = began.elapsed();
-        if !ended {
-            self.process.kill()?;
-        }
-        let status = self.process.wait()?;
+        let status = self.process.end(Duration::ZERO)?.status;
         let read = |name: &str| fs::read_to_string(self.folder.path().join(name));
         let receipt = read("receipt.json").unwrap_or_default();
         Ok(End {
-            status: ended.then_some(status),
+            status: status.filter(|_| ended),
             took,
             receipt: serde_json::from_str(&receipt).unwrap_or_default(),
             log: read("log")?,
         })
-    }
-
-    fn pid(&self) -> io::Result<Pid> {
-        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
-        pid.ok_or_else(|| io::Error::other("a process id out of range"))
-    }
-}
-
-impl Drop for Sidecar {
-    fn drop(&mut self) {
-        // Both fail only if it has ended.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::sidecar::{End, Sidecar, Transport};
+use super::sidecar::{End, Setup, Sidecar, Transport};
 use super::{Finding, Spread, at_endpoints, counted, spread};
 use crate::demo::{self, DemoError, Screen, during};
 use crate::intake::{Fault, Script, Span, Totals};
@@ -178,7 +178,8 @@ struct Run {
 }
 
 fn one(agent: &Path, plan: &Plan, ending: Ending) -> io::Result<Run> {
-    let mut sidecar = Sidecar::start(agent, plan.transport, plan.script())?;
+    let mut sidecar =
+        Sidecar::start(Setup { script: plan.script(), ..Setup::new(agent, plan.transport) })?;
     let load = sidecar.load(&plan.load())?;
     match plan.moment {
         Moment::Any => {}

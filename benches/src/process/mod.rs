@@ -204,7 +204,7 @@ impl Process {
     /// # Errors
     ///
     /// Those of the system calls.
-    pub fn end(mut self, at_most: Duration) -> io::Result<End> {
+    pub fn end(&mut self, at_most: Duration) -> io::Result<End> {
         let asked = Instant::now();
         if self.is_running()? {
             self.signal(Signal::TERM)?;
@@ -213,7 +213,7 @@ impl Process {
         let took = asked.elapsed();
         self.kill_group();
         let status = self.child.wait()?;
-        let memory_kills = self.group.as_ref().map_or(0, cgroup::Group::kills);
+        let memory_kills = self.group.take().map_or(0, |group| group.kills());
         Ok(End { status: ended.then_some(status), took, memory_kills })
     }
 
@@ -268,7 +268,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ready");
         let script = format!("trap '' TERM; touch {}; while :; do sleep 1; done", file.display());
-        let process = shell(&script).spawn().unwrap();
+        let mut process = shell(&script).spawn().unwrap();
         let id = process.id();
         while !file.exists() {
             thread::sleep(Duration::from_millis(1));

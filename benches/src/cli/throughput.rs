@@ -1,0 +1,108 @@
+//! Arguments of the experiments on speed and size, and of the receiver that they stand beside.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use lastdrop_lab::drain::DrainSource;
+use lastdrop_lab::experiment::engine::EngineOptions;
+use lastdrop_lab::experiment::ingest::{self, IngestOptions};
+use lastdrop_lab::load::Kind;
+use lastdrop_lab::units;
+
+/// Drain the sockets that the agent would have, and nothing else, until SIGINT or SIGTERM.
+///
+/// The first line of output is where to send to; what came follows as JSON.
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// A unix datagram socket at this path instead of UDP
+    #[arg(long, value_name = "PATH", conflicts_with = "single")]
+    unix: Option<PathBuf>,
+    /// One UDP socket instead of the agent's group
+    #[arg(long)]
+    single: bool,
+    /// What each UDP socket asks for as its buffer [default: what the agent would]
+    #[arg(long, value_name = "BYTES")]
+    receive_buffer: Option<usize>,
+}
+
+impl From<DrainArgs> for DrainSource {
+    fn from(DrainArgs { unix, single, receive_buffer }: DrainArgs) -> Self {
+        let receive_buffer_bytes = receive_buffer;
+        match unix {
+            Some(path) => Self::Unix(path),
+            None if single => Self::Single { receive_buffer_bytes },
+            None => Self::Group { receive_buffer_bytes },
+        }
+    }
+}
+
+/// The engine alone, from memory: messages a second of a core, beside a plain loop.
+#[derive(Debug, Args)]
+pub(crate) struct EngineArgs {
+    /// Numbers of contexts
+    #[arg(long, value_name = "COUNT,…", value_delimiter = ',')]
+    #[arg(default_values_t = [2_000, 24_000, 176_000, 490_000])]
+    contexts: Vec<u32>,
+    /// Type of the messages: c, g, s, h, ms or d
+    #[arg(long, value_name = "TYPE", value_parser = kind, default_value = "c")]
+    kind: Kind,
+    /// Bytes that messages are packed to
+    #[arg(long, value_name = "BYTES", default_value_t = 8_192)]
+    datagram_bytes: usize,
+    /// Rounds of each
+    #[arg(long, value_name = "COUNT", default_value_t = 9)]
+    rounds: u32,
+    /// Messages of a round
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
+    messages: u64,
+}
+
+fn kind(symbol: &str) -> Result<Kind, String> {
+    let kind = Kind::ALL.into_iter().find(|kind| kind.symbol() == symbol);
+    kind.ok_or_else(|| "use one of c, g, s, h, ms and d".to_owned())
+}
+
+impl From<EngineArgs> for EngineOptions {
+    fn from(args: EngineArgs) -> Self {
+        let EngineArgs { contexts, kind, datagram_bytes, rounds, messages } = args;
+        Self { contexts, kind, datagram_bytes, rounds, messages }
+    }
+}
+
+/// What the agent takes in and what that costs, beside a receiver that only drains.
+#[derive(Debug, Args)]
+#[command(after_help = scenarios())]
+pub(crate) struct IngestArgs {
+    /// The agent to run [default: lastdrop beside this program; built if it isn't there]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) agent: Option<PathBuf>,
+    /// Scenarios; all if none is named
+    #[arg(value_name = "SCENARIO")]
+    only: Vec<String>,
+    /// Rounds of each
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    rounds: u32,
+    /// How long each receiver is loaded
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "2s")]
+    time: Duration,
+    /// Datagrams a second of a moderate load
+    #[arg(long, value_name = "COUNT", default_value_t = 50_000)]
+    moderate: u32,
+    /// Distinct contexts
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
+    contexts: u32,
+}
+
+fn scenarios() -> String {
+    let lines = ingest::scenarios().map(|(name, what)| format!("  {name:<15} {what}\n"));
+    format!("Scenarios:\n{}", lines.collect::<String>())
+}
+
+impl IngestArgs {
+    /// The options, with the agent that was found.
+    pub(crate) fn options(self, agent: PathBuf) -> IngestOptions {
+        let Self { agent: _, only, rounds, time, moderate, contexts } = self;
+        IngestOptions { agent, only, rounds, time, moderate, contexts }
+    }
+}
