@@ -4,7 +4,8 @@ use crate::child::{Child, Conditions};
 use crate::config::sources::Environment;
 use crate::config::types::{InstanceTag, LogLevel};
 use crate::config::{self, Config, ConfigError};
-use crate::control::{Desk, Server};
+use crate::control::Server;
+use crate::desk::Desk;
 use crate::grace::Grace;
 use crate::identity::Surroundings;
 use crate::platform::Platform;
@@ -14,7 +15,7 @@ use crate::status::Facts;
 use crate::stopping::Linger;
 use crate::supervise::Supervisor;
 use crate::wiring::{self, Pipeline};
-use crate::{cli, log, settings, tracers};
+use crate::{cli, http, log, settings, tracers};
 use lastdrop_engine::datagram::Transport;
 use lastdrop_transport::listen::{self, Address, AddressReport, Listeners, Ports, RaisedLimit};
 use std::ffi::OsString;
@@ -138,7 +139,7 @@ impl Agent {
     fn start(
         config: &Config,
         mode: &'static str,
-        listeners: Listeners,
+        (listeners, unbound): (Listeners, Vec<String>),
         supervisor: &Supervisor,
     ) -> io::Result<Self> {
         let Listeners { sockets, stream, ports, report } = listeners;
@@ -160,13 +161,19 @@ impl Agent {
             mode,
             platform: platform.name(),
             listen: report,
+            unbound,
+            context_bytes_max: settings::context_bytes(config),
             ports: Arc::clone(&ports),
             ledgers: pipeline.ledgers.clone(),
             lanes: pipeline.running.lanes().to_vec(),
             started: Instant::now(),
         };
         let desk = Desk::new(facts, supervisor.wishes(), Arc::clone(supervisor.bell()));
-        let control = Server::start(config, desk);
+        let desk = Arc::new(desk);
+        let control = Server::start(config, &desk);
+        if let Some(address) = config.process.http {
+            http::start(address, &desk, config.process.delivery_window);
+        }
         Ok(Self { mode, pipeline, ports, addresses, raised_limit, _control: control, notes })
     }
 
@@ -257,7 +264,7 @@ fn start_sidecar(config: &Config) -> Result<(Supervisor, Agent), String> {
     let text = |why: io::Error| why.to_string();
     let supervisor = Signals::of_sidecar().and_then(Supervisor::new).map_err(text)?;
     let listeners = listen::bind(&settings::listen(config)?).map_err(|why| why.to_string())?;
-    let agent = Agent::start(config, "run", listeners, &supervisor).map_err(text)?;
+    let agent = Agent::start(config, "run", (listeners, Vec::new()), &supervisor).map_err(text)?;
     Ok((supervisor, agent))
 }
 
@@ -271,10 +278,11 @@ fn start_wrapped(config: &Config, supervisor: &Supervisor) -> Option<Agent> {
         }
     };
     let (listeners, errors) = listen::bind_available(&listen_settings);
-    for why in errors {
+    let unbound: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    for why in &unbound {
         error!("{why}; nothing is collected there");
     }
-    match Agent::start(config, "init", listeners, supervisor) {
+    match Agent::start(config, "init", (listeners, unbound), supervisor) {
         Ok(agent) => Some(agent),
         Err(why) => {
             error!("{why}; the command runs without the agent");

@@ -11,6 +11,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
@@ -41,6 +42,9 @@ const HERE: u64 = u64::MAX;
 /// held for longer than a write that does not wait.
 static DROPPED: Mutex<u64> = Mutex::new(0);
 
+/// The last warning or error, and when it came.
+static LAST_PROBLEM: Mutex<Option<(Instant, String)>> = Mutex::new(None);
+
 /// Starts the log of this process at a level. A second call changes nothing.
 pub(crate) fn start(level: LogLevel) {
     let subscriber = tracing_subscriber::fmt()
@@ -56,6 +60,12 @@ pub(crate) fn start(level: LogLevel) {
 /// Gives the number of lines that were dropped because standard error took no more.
 pub(crate) fn dropped() -> u64 {
     *DROPPED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives the last warning or error, and how long ago it came.
+pub(crate) fn last_problem() -> Option<(Duration, String)> {
+    let last = LAST_PROBLEM.lock().unwrap_or_else(PoisonError::into_inner);
+    last.as_ref().map(|(at, line)| (at.elapsed(), line.clone()))
 }
 
 fn filter(level: LogLevel) -> LevelFilter {
@@ -89,6 +99,11 @@ where
         let mut fields = String::new();
         context.field_format().format_fields(Writer::new(&mut fields), event)?;
         let (word, colour) = name(*event.metadata().level());
+        if *event.metadata().level() <= Level::WARN {
+            let problem = line(&format!("{word}: "), &fields).trim_end().to_owned();
+            let mut last = LAST_PROBLEM.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = Some((Instant::now(), problem));
+        }
         let line = if self.colours {
             line(&format!("lastdrop: \x1b[{colour}m{word}\x1b[0m: "), &fields)
         } else {

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::config::types::{self, Compressor, MapperProfile, MatchType, Port};
 use crate::platform::enhanced::NAMES;
+use crate::telemetry;
 use crate::vectors::MessageSettings;
 use lastdrop_engine::bucket::HistogramSettings;
 use lastdrop_engine::enrich::{
@@ -93,7 +94,7 @@ pub(crate) fn enrichment(config: &Config) -> Settings {
     let enrichment = &config.enrichment;
     let aggregation = &config.aggregation;
     let copy = aggregation.histogram_copy_to_distribution;
-    let own_names = NAMES.into_iter().map(str::to_owned);
+    let own_names = NAMES.into_iter().chain([telemetry::NAMES]).map(str::to_owned);
     let exclusions = enrichment.namespace_exclusions.iter().cloned().chain(own_names).collect();
     Settings {
         hostname: hostname(config).to_owned(),
@@ -202,7 +203,7 @@ pub(crate) fn worker(config: &Config, enricher: &Arc<Enricher>) -> WorkerSetting
 
 /// Memory for contexts: three parts of four are the workers', one is for counters that are silent and
 /// still get zeros.
-fn context_bytes(config: &Config) -> usize {
+pub(crate) fn context_bytes(config: &Config) -> usize {
     let configured = config.aggregation.context_bytes_max;
     let share = |limit: u64| limit / CONTEXT_MEMORY_SHARE;
     let fitting = || memory_limit::memory_limit_bytes().map_or(u64::MAX, share);

@@ -4,6 +4,7 @@
 
 use crate::receipt::{Counters, TallyReport, by};
 use crate::wiring::Ledgers;
+use lastdrop_engine::context::{Context, Tag};
 use lastdrop_engine::epoch::Writer;
 use lastdrop_engine::ledger::Balance;
 use lastdrop_engine::stop::LaneEpochs;
@@ -28,10 +29,14 @@ pub(crate) struct Facts {
     pub(crate) platform: &'static str,
     /// What was granted.
     pub(crate) listen: ListenReport,
+    /// What was asked for and could not be bound, one line each.
+    pub(crate) unbound: Vec<String>,
     /// The ports, to look for strangers.
     pub(crate) ports: Arc<Ports>,
     /// The counters.
     pub(crate) ledgers: Ledgers,
+    /// Memory that contexts may take in bytes.
+    pub(crate) context_bytes_max: usize,
     /// The epochs of the lanes.
     pub(crate) lanes: Vec<LaneEpochs>,
     /// When the agent started.
@@ -90,6 +95,7 @@ pub(crate) fn snapshot(facts: &Facts, report: &Report, rates: &mut Rates) -> Val
         "platform": facts.platform,
         "uptime_s": facts.started.elapsed().as_secs(),
         "listening": facts.listen.addresses.iter().map(address).collect::<Vec<_>>(),
+        "not_bound": facts.unbound,
         "fallbacks": texts(facts.listen.fallbacks.iter().map(ToString::to_string).collect()),
         "strangers": texts(facts.ports.strangers().iter().map(ToString::to_string).collect()),
         "rates": rates.since(facts),
@@ -97,9 +103,32 @@ pub(crate) fn snapshot(facts: &Facts, report: &Report, rates: &mut Rates) -> Val
         "workers": Counters(facts.ledgers.workers().each()),
         "merge": Counters(facts.ledgers.merge.read().each()),
         "shipper": Counters(facts.ledgers.shipper.read().each()),
+        "contexts": contexts(facts, report),
         "lanes": lanes(facts),
         "endpoints": report.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        "last_problem": crate::log::last_problem().map(|(ago, line)| {
+            json!({ "line": line, "ago_s": ago.as_secs() })
+        }),
         "log_lines_dropped": crate::log::dropped(),
+    })
+}
+
+/// How many contexts there are, what they take, and who makes the most of them. The lists know what
+/// was shipped: a slot is shipped when it is over.
+fn contexts(facts: &Facts, report: &Report) -> Value {
+    let workers = facts.ledgers.workers();
+    let busiest = |(context, samples): &(Arc<Context>, u64)| {
+        let tags: Vec<_> = context.tags.iter().map(Tag::as_str).collect();
+        json!({ "name": *context.name, "tags": tags, "samples": samples })
+    };
+    json!({
+        "known": facts.ledgers.merge.read().contexts,
+        "bytes": workers.context_bytes,
+        "bytes_max": facts.context_bytes_max,
+        "busiest": report.top.busiest.iter().map(busiest).collect::<Vec<_>>(),
+        "widest": report.top.widest.iter().map(|(name, contexts)| {
+            json!({ "name": name, "contexts": contexts })
+        }).collect::<Vec<_>>(),
     })
 }
 
@@ -159,6 +188,8 @@ fn endpoint(report: &EndpointReport) -> Value {
         "in_flight": status.in_flight,
         "routes_blocked": status.routes_blocked,
         "last_failure": status.last_failure.map(|cause| cause.to_string()),
+        "last_accepted_ago_s": status.last_accepted.map(|at| at.elapsed().as_secs()),
+        "unaccepted_for_s": status.unaccepted_since.map(|since| since.elapsed().as_secs()),
         "made": TallyReport::from(&ledger.made),
         "accepted": TallyReport::from(&ledger.accepted),
         "refused": by(&ledger.refused),
@@ -255,7 +286,8 @@ pub(crate) fn for_people(status: &Value) -> String {
         }
         page.push('\n');
     }
-    for (title, key) in [("fall-back", "fallbacks"), ("stranger", "strangers")] {
+    let lists = [("not bound", "not_bound"), ("fall-back", "fallbacks"), ("stranger", "strangers")];
+    for (title, key) in lists {
         for row in array(&status[key]) {
             let _ = writeln!(page, "{title:<14} {}", text(row));
         }
@@ -270,6 +302,10 @@ pub(crate) fn for_people(status: &Value) -> String {
         rates["bytes_per_s"],
         rates["over_s"],
     );
+    let drops = &status["receivers"]["kernel_dropped"];
+    let drops = drops.as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64());
+    let _ = writeln!(page, "kernel drops   {} datagrams", drops.sum::<u64>());
+    contexts_for_people(&mut page, &status["contexts"]);
     for row in array(&status["lanes"]) {
         let _ = writeln!(
             page,
@@ -284,14 +320,21 @@ pub(crate) fn for_people(status: &Value) -> String {
     for row in array(&status["endpoints"]) {
         let _ = writeln!(
             page,
-            "endpoint       {}: key {}, {} payloads accepted, {} queued, {} in flight{}",
+            "endpoint       {}: key {}, {} payloads accepted, {} queued, {} in flight{}{}{}",
             text(&row["endpoint"]),
             text(&row["key"]),
             row["accepted"]["payloads"],
             row["queued"]["payloads"],
             row["in_flight"],
+            if row["routes_blocked"] == 0 { "" } else { ", waits before it tries again" },
+            row["unaccepted_for_s"]
+                .as_u64()
+                .map_or_else(String::new, |s| { format!(", nothing accepted for {s} s") }),
             failure(row),
         );
+    }
+    if let Some(line) = status["last_problem"]["line"].as_str() {
+        let _ = writeln!(page, "last problem   {line} ({} s ago)", status["last_problem"]["ago_s"]);
     }
     for part in ["receivers", "workers", "merge", "shipper"] {
         let mut counted = Vec::new();
@@ -307,6 +350,35 @@ pub(crate) fn for_people(status: &Value) -> String {
         let _ = writeln!(page, "{part:<14} {}", counted.join(", "));
     }
     page
+}
+
+/// Contexts that a page for people names.
+const NAMED_MAX: usize = 5;
+
+fn contexts_for_people(page: &mut String, contexts: &Value) {
+    let mebibytes = |bytes: &Value| bytes.as_u64().unwrap_or(0) >> 20;
+    // Writing to a string can't fail.
+    let _ = writeln!(
+        page,
+        "contexts       {} known, {} of {} MiB",
+        contexts["known"],
+        mebibytes(&contexts["bytes"]),
+        mebibytes(&contexts["bytes_max"]),
+    );
+    for row in array(&contexts["busiest"]).iter().take(NAMED_MAX) {
+        let tags: Vec<_> = array(&row["tags"]).iter().filter_map(Value::as_str).collect();
+        let name = row["name"].as_str().unwrap_or_default();
+        let _ = writeln!(
+            page,
+            "  busiest      {name}{{{}}}: {} samples",
+            tags.join(","),
+            row["samples"]
+        );
+    }
+    for row in array(&contexts["widest"]).iter().take(NAMED_MAX) {
+        let name = row["name"].as_str().unwrap_or_default();
+        let _ = writeln!(page, "  widest       {name}: {} contexts", row["contexts"]);
+    }
 }
 
 /// The outcome of a flush for people.

@@ -147,7 +147,7 @@ impl Supervisor {
     /// How long it is until the pipeline has to be looked after; none if nothing is due.
     fn due_in(&self, pipeline: &Pipeline) -> Option<Duration> {
         let now = Instant::now();
-        let own = pipeline.own.as_ref().map(|own| own.due_in(now));
+        let own = pipeline.own.as_ref().and_then(|own| own.due_in(now));
         let grace = self.wrapped.as_ref().and_then(|wrapped| wrapped.grace.due_in(now));
         [self.flushes.due_in(now), own, grace].into_iter().flatten().min()
     }

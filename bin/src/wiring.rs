@@ -15,6 +15,7 @@ use crate::identity::{self, Identity, Surroundings};
 use crate::own_metrics::{self, OwnMetrics};
 use crate::pin::Pins;
 use crate::stopping::Clients;
+use crate::telemetry::Telemetry;
 use crate::{endpoints, settings};
 use lastdrop_engine::datagram::Transport;
 use lastdrop_engine::handover::bucket_ring;
@@ -36,6 +37,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Instant;
 
 /// The running pipeline.
 pub(crate) struct Pipeline {
@@ -167,14 +169,17 @@ pub(crate) fn start(
     let enhanced =
         own_metrics::enhanced(&surroundings).filter(|_| config.enrichment.enhanced_metrics);
     let identity = identity::find_out(config, surroundings, &mut rng);
-    let own = match enhanced {
-        Some(enhanced) => {
+    let mut own = match (&enhanced, config.process.self_metrics) {
+        (None, false) => None,
+        _ => {
             let (sender, socket) = listen::own()?;
             sockets.push(socket);
-            Some(OwnMetrics::start(enhanced, sender, identity.clone()))
+            Some(OwnMetrics::new(sender))
         }
-        None => None,
     };
+    if let (Some(own), Some(enhanced)) = (&mut own, enhanced) {
+        own.add_platform(enhanced, identity.clone());
+    }
 
     let (poll, ship_waker) = Shipper::poll()?;
     let mut starts: Vec<ReceiverStart> =
@@ -253,17 +258,21 @@ pub(crate) fn start(
         receiver_ledgers.push(ledger);
         receiver_threads.push(ReceiverThread { thread, commands, waker });
     }
+    let ledgers = Ledgers {
+        receivers: receiver_ledgers,
+        workers: ledgers,
+        merge: merge_ledger,
+        shipper: shipper_ledger,
+    };
+    if let Some(own) = own.as_mut().filter(|_| config.process.self_metrics) {
+        own.add_telemetry(Telemetry::new(ledgers.clone(), Instant::now()));
+    }
     Ok(Pipeline {
         running: Running::new(lanes),
         receivers: receiver_threads,
         workers: threads,
         shipper,
-        ledgers: Ledgers {
-            receivers: receiver_ledgers,
-            workers: ledgers,
-            merge: merge_ledger,
-            shipper: shipper_ledger,
-        },
+        ledgers,
         own,
     })
 }

@@ -53,6 +53,15 @@ fn it_prints_key_value_and_source_and_warns_on_standard_error() {
 }
 
 #[test]
+fn it_says_what_the_instance_tag_costs() {
+    for (choice, costs) in [("off", "overwrite each other"), ("random", "as many series")] {
+        let output = run(&["config"], &[("LASTDROP_INSTANCE_TAG", choice)]);
+        let last = text(&output.stdout).lines().last().unwrap();
+        assert!(last.starts_with("# lastdrop_instance_tag: ") && last.contains(costs), "{last}");
+    }
+}
+
+#[test]
 fn programs_get_json_and_nothing_on_standard_error() {
     let file = file("named.yaml", "bind_host: 127.0.0.1\n");
     let output = run(&["config", "--json", "--config", &file.to_string_lossy()], &[]);

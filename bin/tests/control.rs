@@ -136,6 +136,69 @@ fn status_tells_what_was_received_and_the_socket_is_the_users_alone() {
     assert!(page.contains("samples 1"), "{page}");
 }
 
+/// Who floods the agent stands in its status, by context and by name.
+#[test]
+fn status_names_the_busiest_contexts_and_the_widest_names() {
+    let (url, requests) = support::intake();
+    let agent = Agent::start("top", &[("DD_API_KEY", KEY), ("DD_DD_URL", &url)]);
+    agent.send("wide:1|c|#id:1\nwide:1|c|#id:2\nwide:1|c|#id:3\nbusy:1:2:3:4:5|g|#k:v");
+    assert_eq!(agent.ask(&["flush"]).status.code(), Some(0));
+    drop(requests);
+    let contexts = &agent.ask_json("status")["contexts"];
+    let busiest = serde_json::json!({ "name": "busy", "tags": ["k:v"], "samples": 5 });
+    assert_eq!(contexts["busiest"][0], busiest, "{contexts}");
+    assert_eq!(contexts["widest"][0], serde_json::json!({ "name": "wide", "contexts": 3 }));
+    assert_eq!(contexts["known"], 4);
+    let page = String::from_utf8(agent.ask(&["status"]).stdout).unwrap();
+    assert!(page.contains("busiest      busy{k:v}: 5 samples"), "{page}");
+    assert!(page.contains("widest       wide: 3 contexts"), "{page}");
+}
+
+/// Two agents with ports of the system's choice: each has a socket of its own, and a client that
+/// can't know which one is meant is told of both.
+#[test]
+fn agents_with_random_ports_have_a_socket_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        lastdrop(&["run", "--linger=0", "--dogstatsd-port=__random__"])
+            .env("XDG_RUNTIME_DIR", folder.path())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let sockets = || std::fs::read_dir(folder.path()).unwrap().count();
+    let wait_for = |count| {
+        let began = Instant::now();
+        while sockets() != count {
+            assert!(began.elapsed() < PATIENCE, "{} sockets, not {count}", sockets());
+        }
+    };
+    let mut agents = vec![start()];
+    wait_for(1);
+    agents.push(start());
+    wait_for(2);
+    let ask = |port: &str| {
+        let port = format!("--dogstatsd-port={port}");
+        let output = lastdrop(&["status", &port]).env("XDG_RUNTIME_DIR", folder.path()).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = ask("__random__");
+    assert_eq!(code, Some(1));
+    assert!(said.contains("several agents answer"), "{said}");
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(said.contains(&name), "{said}");
+        let port = name.trim_start_matches("lastdrop-").trim_end_matches(".sock");
+        assert_eq!(ask(port).0, Some(0), "{name}");
+        assert!(ask("1").1.contains(&name));
+    }
+    for mut agent in agents {
+        let _ = agent.kill();
+        let _ = agent.wait();
+    }
+}
+
 /// For all answers of an agent that can't deliver: the key is in none.
 #[test]
 fn no_answer_shows_the_key() {

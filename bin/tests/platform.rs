@@ -126,6 +126,25 @@ fn without_a_key_no_metadata_server_is_asked() {
     assert_eq!(asked.try_iter().count(), 0);
 }
 
+/// The agent's own counters go the way of all metrics and stand in the ledger as its own.
+#[test]
+fn self_metrics_are_sent_where_they_are_switched_on() {
+    let (intake_url, requests) = support::intake();
+    let variables = [
+        ("DD_API_KEY", KEY),
+        ("DD_DD_URL", &intake_url),
+        ("LASTDROP_SELF_METRICS", "true"),
+        ("DD_STATSD_METRIC_NAMESPACE", "shop"),
+    ];
+    let receipt = receipt(&init(&variables, 0));
+    assert_eq!(receipt["lossless"], true, "{receipt}");
+    assert_eq!(receipt["receivers"]["received"], serde_json::json!({ "udp": 2, "own": 1 }));
+    let requests: Vec<Request> = requests.try_iter().collect();
+    let series = bodies(&requests, "/api/v2/series");
+    assert!(series.contains("shop.page.views") && series.contains("lastdrop.contexts"));
+    assert!(!series.contains("shop.lastdrop"));
+}
+
 #[test]
 fn own_metrics_can_be_switched_off() {
     let output = init(&[&JOB[..], &[("DD_ENHANCED_METRICS", "false")]].concat(), 0);

@@ -6,6 +6,7 @@
 use crate::forward::endpoint::{Endpoint, EndpointId, EndpointStatus};
 use crate::forward::ledger::Ledger;
 use lastdrop_engine::ledger::Balance;
+use lastdrop_engine::merge::Top;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
@@ -17,6 +18,8 @@ pub struct ReportRequest {
     pub flush: u64,
     /// Until when it may wait.
     pub until: Instant,
+    /// How many of the busiest contexts and widest names are wanted; 0 looks at none.
+    pub top: usize,
     /// Where the answer goes; with room for it, for the shipper doesn't wait.
     pub reply: SyncSender<Report>,
 }
@@ -32,6 +35,8 @@ pub struct Report {
     pub balances: Vec<Balance>,
     /// The endpoints.
     pub endpoints: Vec<EndpointReport>,
+    /// Who sends the most, as far as that was asked for.
+    pub top: Top,
 }
 
 /// One endpoint.
@@ -82,7 +87,7 @@ mod tests {
         let until = now + Duration::from_secs(1);
         let due = |flush, flushed, delivered, at| {
             let (reply, _answer) = sync_channel(1);
-            ReportRequest { flush, until, reply }.is_due(flushed, delivered, at)
+            ReportRequest { flush, until, top: 0, reply }.is_due(flushed, delivered, at)
         };
         assert!(due(0, 0, false, now));
         assert!(!due(2, 1, true, now));

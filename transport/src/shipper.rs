@@ -26,7 +26,7 @@ use crate::report::{EndpointReport, Report, ReportRequest};
 use encoder::Encoder;
 use lastdrop_engine::context::Tag;
 use lastdrop_engine::ledger::{Balance, ShipperCounts, ShipperLedger, encoded_balance};
-use lastdrop_engine::merge::Merge;
+use lastdrop_engine::merge::{Merge, Top};
 use lastdrop_engine::stop::{Delivered, Drained, Flushed};
 use lastdrop_engine::wake::Waker;
 use mio::{Poll, Token};
@@ -189,13 +189,14 @@ impl Shipper {
         let (flushed, now) = (self.merge.flushed(), Instant::now());
         let delivered = self.outlets.endpoints().all(|endpoint| endpoint.is_idle());
         let balances = self.balances();
-        let outlets = &mut self.outlets;
-        self.asked.retain(|request| {
+        let Self { merge, outlets, asked, .. } = self;
+        asked.retain(|request| {
             let due = request.is_due(flushed, delivered, now);
             if due {
                 let endpoints = outlets.endpoints().map(|endpoint| EndpointReport::new(endpoint));
                 let (balances, endpoints) = (balances.clone(), endpoints.collect());
-                request.answer(Report { flushed, delivered, balances, endpoints });
+                let top = if request.top > 0 { merge.top(request.top) } else { Top::default() };
+                request.answer(Report { flushed, delivered, balances, endpoints, top });
             }
             !due
         });

@@ -3,6 +3,7 @@
 //! What a field holds is told by the table of keys ([`super::keys`]); here stands what its type
 //! doesn't say: units, ranges and what an absent value means.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -252,6 +253,12 @@ pub(crate) struct Process {
     pub(crate) receipt: Receipt,
     /// Where the agent is asked for its status.
     pub(crate) control_socket: ControlSocket,
+    /// Loopback address of the pages over HTTP, if there are to be any.
+    pub(crate) http: Option<SocketAddr>,
+    /// How long nothing need be accepted before the page says so.
+    pub(crate) delivery_window: Duration,
+    /// True: the agent sends its own counters.
+    pub(crate) self_metrics: bool,
     /// True: a loss makes the exit status 3.
     pub(crate) strict: bool,
 }

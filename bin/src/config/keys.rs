@@ -8,10 +8,10 @@ use super::key::{Key, Target};
 use super::read::{
     AGGREGATES, API_KEY, BACKOFF_BASE, BACKOFF_MAX, BOOL, BOOL_OR_AUTO, BUFFER, BYTES,
     BYTES_OR_AUTO, COMPRESSOR, CONTROL_SOCKET, COUNT, COUNT_OR_NOTHING, COUNT_OR_ONE,
-    COUNT_OR_ZERO, DAYS, ENDPOINTS, EOL, FACTOR, HOST, HOSTS, HTTP_PROTOCOL, INSTANCE_TAG,
-    LOG_LEVEL, MINUTES, NAMES, PATH, PERCENTILES, PIN, PORT, PROFILES, PROXY, RATIO, RECEIPT,
-    RECOVERY, SECONDS, SECONDS_FROM_ONE, SITE, SIZE, SOCKET_BUFFER, TAG_VALUE, TAGS, TEXT, THREADS,
-    TIME, TIME_OR_AUTO, TLS_VERSION, URL, URLS, USE_V3, V3_ENDPOINTS, ZSTD_LEVEL,
+    COUNT_OR_ZERO, DAYS, ENDPOINTS, EOL, FACTOR, HOST, HOSTS, HTTP_ADDRESS, HTTP_PROTOCOL,
+    INSTANCE_TAG, LOG_LEVEL, MINUTES, NAMES, PATH, PERCENTILES, PIN, PORT, PROFILES, PROXY, RATIO,
+    RECEIPT, RECOVERY, SECONDS, SECONDS_FROM_ONE, SITE, SIZE, SOCKET_BUFFER, TAG_VALUE, TAGS, TEXT,
+    THREADS, TIME, TIME_OR_AUTO, TLS_VERSION, URL, URLS, USE_V3, V3_ENDPOINTS, ZSTD_LEVEL,
     ZSTD_LEVEL_OR_ZERO,
 };
 
@@ -54,6 +54,9 @@ pub(crate) const ALL: &[Key] = &[
 
     Key::new("lastdrop_control_socket", into!(CONTROL_SOCKET, process.control_socket), "auto", "unix socket that `lastdrop status` and `flush` ask; auto: lastdrop-<port>.sock under $XDG_RUNTIME_DIR, /run or /tmp")
         .flag("--control-socket"),
+    Key::new("lastdrop_http", into!(HTTP_ADDRESS, process.http), "off", "loopback address for /metrics, /readyz, /healthz and /delivery, read-only"),
+    Key::new("lastdrop_delivery_window", into!(TIME, process.delivery_window), "5m", "how long nothing need be accepted before /delivery says 503"),
+    Key::new("lastdrop_self_metrics", into!(BOOL, process.self_metrics), "false", "send the agent's own counters as lastdrop.*"),
 
     // Where metrics go.
     Key::new("api_key", into!(API_KEY, intake.api_key), "", "key of the intake; without one nothing is sent")
@@ -224,6 +227,10 @@ pub(crate) const ALL: &[Key] = &[
     Key::missing("statsd_forward_host", "a host", "", "copy packets to another server"),
     Key::missing("statsd_forward_port", "a port", "0", "copy packets to another server"),
     Key::missing("aggregator_buffer_size", "a number", "100", "batches between two stages"),
+    Key::missing("serverless_microvm_lifecycle_port", "a port", "9000", "port of the MicroVM's lifecycle hooks"),
+    Key::missing("serverless_microvm_user_app_port", "a port", "0", "port of the application that hooks are passed on to"),
+    Key::logs("aas_instance_logging_enabled", "true or false", "false", "collect the log files of an App Service instance"),
+    Key::logs("aas_instance_log_file_descriptor", "text", "", "part of the names of those files"),
     Key::logs("logs_enabled", "true or false", "false", "collect logs"),
     Key::logs("serverless_log_path", "a path", "", "log files to collect"),
     Key::logs("source", "text", "", "where logs are said to come from"),

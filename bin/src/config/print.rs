@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Config;
 use super::key::{Key, Role, Rule};
 use super::keys;
+use super::types::InstanceTag;
 
 /// Widest column of values that is kept in line, in characters.
 const COLUMN_MAX: usize = 40;
@@ -41,7 +42,25 @@ pub(crate) fn for_people(config: &Config) -> String {
         // Writing to a string can't fail.
         let _ = writeln!(page, "{name:name_width$}  {value:value_width$}  {source}");
     }
+    let _ = writeln!(page, "\n# lastdrop_instance_tag: {}", cost(config.enrichment.instance_tag));
     page
+}
+
+/// What the choice of the instance tag costs.
+fn cost(choice: InstanceTag) -> &'static str {
+    match choice {
+        InstanceTag::Off => {
+            "nothing tells two instances apart, so their counts and gauges overwrite each other at the \
+             intake (distributions don't)"
+        }
+        InstanceTag::Random => {
+            "each instance has counts and gauges of its own: as many series as there were instances"
+        }
+        InstanceTag::Platform => {
+            "each instance has counts and gauges of its own, by the platform's name for it: as many \
+             series as there were instances"
+        }
+    }
 }
 
 /// Shows the configuration to programs: one JSON object.
@@ -52,7 +71,12 @@ pub(crate) fn for_programs(config: &Config) -> String {
         .map(|s| json!({"key": s.key.name, "value": s.shown, "source": s.source.to_string()}))
         .collect();
     let notices: Vec<String> = config.notices.iter().map(ToString::to_string).collect();
-    let mut page = json!({"settings": settings, "notices": notices}).to_string();
+    let mut page = json!({
+        "settings": settings,
+        "notices": notices,
+        "instance_tag_costs": cost(config.enrichment.instance_tag),
+    })
+    .to_string();
     page.push('\n');
     page
 }

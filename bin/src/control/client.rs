@@ -1,15 +1,17 @@
 //! The other end of the control socket: the commands `status` and `flush`.
 
-use super::{is_trusted, places};
+use super::{NAME_END, NAME_START, folders, is_trusted, name_of_port, places};
 use crate::agent::EXIT_USAGE;
-use crate::config::types::LogLevel;
+use crate::config::Config;
+use crate::config::types::{ControlSocket, LogLevel, Port};
 use crate::{cli, config, log, status};
 use rustix::process::geteuid;
 use serde_json::Value;
+use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing::error;
 
@@ -57,7 +59,7 @@ fn ask(agent: cli::Running, request: &str, patience: Duration) -> Result<Value, 
         error!("{why}");
         EXIT_USAGE
     })?;
-    let answer = connect(places(&config)).and_then(|stream| {
+    let answer = connect(&config).and_then(|stream| {
         let answer = exchange(&stream, request, patience).map_err(|why| why.to_string())?;
         match answer.get("error").and_then(Value::as_str) {
             Some(why) => Err(why.to_owned()),
@@ -70,21 +72,78 @@ fn ask(agent: cli::Running, request: &str, patience: Duration) -> Result<Value, 
     })
 }
 
+/// Connects to the agent of the port in the settings; where they name none, to the only one there is.
+fn connect(config: &Config) -> Result<UnixStream, String> {
+    let is_auto = config.process.control_socket == ControlSocket::Auto;
+    match config.dogstatsd.port {
+        Port::Off | Port::Random if is_auto => connect_to_only(&others(&[])),
+        Port::Fixed(port) => connect_to_first(&places(config, &name_of_port(port.get()))),
+        Port::Off | Port::Random => connect_to_first(&places(config, "")),
+    }
+}
+
 /// Connects to the first place where an agent of this user, or of root, listens.
-fn connect(places: Vec<PathBuf>) -> Result<UnixStream, String> {
+fn connect_to_first(places: &[PathBuf]) -> Result<UnixStream, String> {
     let mut failures = Vec::new();
     for path in places {
-        match UnixStream::connect(&path) {
-            // Root may ask the agents of all users.
-            Ok(stream) if geteuid().is_root() || is_trusted(&stream) => return Ok(stream),
-            Ok(_) => failures.push(format!("{}: belongs to another user", path.display())),
-            Err(why) => failures.push(format!("{}: {why}", path.display())),
+        match connect_to(path) {
+            Ok(stream) => return Ok(stream),
+            Err(why) => failures.push(why),
         }
     }
     if failures.is_empty() {
         return Err("lastdrop_control_socket is off".to_owned());
     }
-    Err(format!("no agent answers ({})", failures.join("; ")))
+    let others = match &others(places)[..] {
+        [] => String::new(),
+        others => format!("; --control-socket reaches others: {}", listed(others)),
+    };
+    Err(format!("no agent answers ({}){others}", failures.join("; ")))
+}
+
+fn connect_to_only(places: &[PathBuf]) -> Result<UnixStream, String> {
+    let mut answering: Vec<_> =
+        places.iter().filter_map(|path| Some((path.clone(), connect_to(path).ok()?))).collect();
+    match answering.pop() {
+        None => {
+            Err("no agent answers (there is no socket of one under the usual names)".to_owned())
+        }
+        Some((_, stream)) if answering.is_empty() => Ok(stream),
+        Some((path, _)) => {
+            let all: Vec<_> = answering.into_iter().map(|(path, _)| path).chain([path]).collect();
+            Err(format!("several agents answer; --control-socket names one: {}", listed(&all)))
+        }
+    }
+}
+
+fn connect_to(path: &Path) -> Result<UnixStream, String> {
+    match UnixStream::connect(path) {
+        // Root may ask the agents of all users.
+        Ok(stream) if geteuid().is_root() || is_trusted(&stream) => Ok(stream),
+        Ok(_) => Err(format!("{}: belongs to another user", path.display())),
+        Err(why) => Err(format!("{}: {why}", path.display())),
+    }
+}
+
+/// Most sockets that are looked at.
+const OTHERS_MAX: usize = 64;
+
+/// The sockets of agents in the usual folders that are not among `places`.
+fn others(places: &[PathBuf]) -> Vec<PathBuf> {
+    let is_ours = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.starts_with(NAME_START) && name.ends_with(NAME_END) && !places.contains(path)
+    };
+    let entries = folders().into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
+    let mut paths: Vec<_> =
+        entries.flatten().map(|entry| entry.path()).filter(is_ours).take(OTHERS_MAX).collect();
+    paths.sort_unstable();
+    paths
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(", ")
 }
 
 fn exchange(mut stream: &UnixStream, request: &str, patience: Duration) -> io::Result<Value> {

@@ -1,20 +1,18 @@
 //! The agent's end of the control socket.
 
-use super::{Wish, is_trusted, places};
+use super::{is_trusted, name, places};
 use crate::config::Config;
 use crate::config::types::ControlSocket;
-use crate::status::{self, Facts, Rates};
-use lastdrop_transport::report::{Report, ReportRequest};
-use serde_json::{Value, json};
+use crate::desk::Desk;
+use serde_json::json;
 use std::fs::{self, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tracing::{info, warn};
 
 /// Connections served at once; one more is told to come back later.
@@ -25,9 +23,6 @@ const REQUEST_BYTES_MAX: u64 = 64;
 
 /// Longest time that a client may take for its request, or for taking in a part of the answer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Longest time that the agent's own threads may take to answer.
-const AGENT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Longest time that a flush may be waited for.
 const FLUSH_PATIENCE_MAX: Duration = Duration::from_secs(60);
@@ -44,29 +39,20 @@ pub(crate) struct Server {
     inode: u64,
 }
 
-/// What the answers are made of.
-pub(crate) struct Desk {
-    facts: Facts,
-    wishes: Sender<Wish>,
-    /// Rung after a wish.
-    bell: Arc<mio::Waker>,
-    /// What the last status saw.
-    rates: Mutex<Rates>,
-}
-
 impl Server {
     /// Binds the socket and serves it from a thread of its own. The agent can do without, so a
     /// failure is told and no more.
-    pub(crate) fn start(config: &Config, desk: Desk) -> Option<Self> {
+    pub(crate) fn start(config: &Config, desk: &Arc<Desk>) -> Option<Self> {
         let mut failures = Vec::new();
-        let bound = places(config).iter().find_map(|path| {
+        let name = name(&desk.facts().listen.addresses);
+        let bound = places(config, &name).iter().find_map(|path| {
             bind(path).map_err(|why| failures.push(format!("{}: {why}", path.display()))).ok()
         });
         let Some((listener, server)) = bound else {
             tell(config, &failures);
             return None;
         };
-        let desk = Arc::new(desk);
+        let desk = Arc::clone(desk);
         let thread = thread::Builder::new().name("control".to_owned()).stack_size(STACK_BYTES);
         if let Err(why) = thread.spawn(move || serve(&listener, &desk)) {
             tell(config, &[why.to_string()]);
@@ -133,71 +119,31 @@ fn serve(listener: &UnixListener, desk: &Arc<Desk>) {
             move || {
                 let _ticket = ticket;
                 // A client that has gone away needs no answer.
-                let _ = desk.serve(stream);
+                let _ = serve_one(stream, &desk);
             },
         );
     }
 }
 
-impl Desk {
-    /// A desk that answers with these facts.
-    pub(crate) fn new(facts: Facts, wishes: Sender<Wish>, bell: Arc<mio::Waker>) -> Self {
-        let rates = Mutex::new(Rates::new(&facts));
-        Self { facts, wishes, bell, rates }
-    }
-
-    fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
-        #[cfg(feature = "planted-faults")]
-        crate::faults::look("control");
-        stream.set_read_timeout(Some(CLIENT_PATIENCE))?;
-        stream.set_write_timeout(Some(CLIENT_PATIENCE))?;
-        let mut request = String::new();
-        (&stream).take(REQUEST_BYTES_MAX).read_to_string(&mut request)?;
-        let answer = match request.trim_end().split_once(' ') {
-            None if request.trim_end() == "status" => self.status(),
-            Some(("flush", ms)) => match ms.parse() {
-                Ok(ms) => self.flush(Duration::from_millis(ms).min(FLUSH_PATIENCE_MAX)),
-                Err(_) => Err("a flush needs its time in milliseconds".to_owned()),
-            },
-            _ => Err("neither status nor flush".to_owned()),
-        };
-        let answer = answer.unwrap_or_else(|why| json!({ "error": why }));
-        stream.write_all(answer.to_string().as_bytes())
-    }
-
-    fn status(&self) -> Result<Value, String> {
-        let report = self.report(0, Duration::ZERO)?;
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(status::snapshot(&self.facts, &report, &mut rates))
-    }
-
-    /// Flushes, waits for the delivery, and says what is proved.
-    fn flush(&self, patience: Duration) -> Result<Value, String> {
-        let began = Instant::now();
-        let before = self.report(0, Duration::ZERO)?;
-        let (reply, number) = sync_channel(1);
-        self.wish(Wish::Flush(reply))?;
-        let number = number.recv_timeout(AGENT_PATIENCE).map_err(|_| NO_ANSWER.to_owned())?;
-        let after = self.report(number, patience.saturating_sub(began.elapsed()))?;
-        Ok(status::flushed(number, &self.facts, &before, &after, began.elapsed()))
-    }
-
-    /// Lets the shipper report when a flush is delivered, or when it has waited long enough.
-    fn report(&self, flush: u64, patience: Duration) -> Result<Report, String> {
-        let (reply, report) = sync_channel(1);
-        let until = Instant::now() + patience;
-        self.wish(Wish::Report(ReportRequest { flush, until, reply }))?;
-        report.recv_timeout(patience + AGENT_PATIENCE).map_err(|_| NO_ANSWER.to_owned())
-    }
-
-    fn wish(&self, wish: Wish) -> Result<(), String> {
-        self.wishes.send(wish).map_err(|_| NO_ANSWER.to_owned())?;
-        self.bell.wake().map_err(|why| why.to_string())
-    }
+/// Answers the one line of a connection.
+fn serve_one(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
+    #[cfg(feature = "planted-faults")]
+    crate::faults::look("control");
+    stream.set_read_timeout(Some(CLIENT_PATIENCE))?;
+    stream.set_write_timeout(Some(CLIENT_PATIENCE))?;
+    let mut request = String::new();
+    (&stream).take(REQUEST_BYTES_MAX).read_to_string(&mut request)?;
+    let answer = match request.trim_end().split_once(' ') {
+        None if request.trim_end() == "status" => desk.status(),
+        Some(("flush", ms)) => match ms.parse() {
+            Ok(ms) => desk.flush(Duration::from_millis(ms).min(FLUSH_PATIENCE_MAX)),
+            Err(_) => Err("a flush needs its time in milliseconds".to_owned()),
+        },
+        _ => Err("neither status nor flush".to_owned()),
+    };
+    let answer = answer.unwrap_or_else(|why| json!({ "error": why }));
+    stream.write_all(answer.to_string().as_bytes())
 }
-
-/// What a client reads whose question nobody will answer.
-const NO_ANSWER: &str = "the agent does not answer: it is stopping, or a thread of it has ended";
 
 #[cfg(test)]
 mod tests {

@@ -148,6 +148,10 @@ pub struct EndpointStatus {
     pub last_failure: Option<Cause>,
     /// What the intake says of the key.
     pub key: KeyState,
+    /// When the intake accepted a payload last, if it ever has.
+    pub last_accepted: Option<Instant>,
+    /// Since when there has been something to accept, and nothing was.
+    pub unaccepted_since: Option<Instant>,
 }
 
 /// One endpoint.
@@ -177,6 +181,9 @@ pub struct Endpoint {
     /// Handed out by `finish`, not settled yet.
     unsettled: Tally,
     last_failure: Option<Cause>,
+    last_accepted: Option<Instant>,
+    /// When the first request was made of those since the last acceptance.
+    unaccepted_since: Option<Instant>,
     ledger: Ledger,
 }
 
@@ -218,6 +225,8 @@ impl Endpoint {
             releases: VecDeque::new(),
             unsettled: Tally::default(),
             last_failure: None,
+            last_accepted: None,
+            unaccepted_since: None,
             ledger: Ledger::default(),
         }
     }
@@ -286,6 +295,7 @@ impl Endpoint {
         let transaction =
             Transaction { attempts: transaction.attempts.saturating_add(1), ..transaction };
         self.in_flight.push(InFlight { transaction, key_generation: self.key_generation });
+        self.unaccepted_since = self.unaccepted_since.or(Some(now));
         Some(dispatch)
     }
 
@@ -443,6 +453,8 @@ impl Endpoint {
             routes_blocked: self.breakers.iter().filter(blocked).count(),
             last_failure: self.last_failure,
             key: self.key_state,
+            last_accepted: self.last_accepted,
+            unaccepted_since: self.unaccepted_since,
         }
     }
 
@@ -467,6 +479,8 @@ impl Endpoint {
     fn accept(&mut self, transaction: Transaction, now: Instant) {
         let tally = Tally::from(&transaction.payload);
         self.ledger.accepted += tally;
+        self.last_accepted = Some(now);
+        self.unaccepted_since = (!self.is_idle()).then_some(now);
         if transaction.taken == Taken::Maybe {
             self.ledger.duplicates_possible += tally;
         }

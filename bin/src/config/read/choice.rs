@@ -1,5 +1,6 @@
 //! Kinds that are one word of a few, or a list of such words.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
@@ -192,6 +193,22 @@ pub(crate) const CONTROL_SOCKET: Kind<ControlSocket> = Kind {
         ControlSocket::Off => "off".into(),
         ControlSocket::Path(path) => path.to_string_lossy().into(),
     },
+};
+
+/// A loopback address for the pages over HTTP.
+pub(crate) const HTTP_ADDRESS: Kind<Option<SocketAddr>> = Kind {
+    noun: "a loopback address with a port",
+    accepted: "off, a port of 127.0.0.1, or a loopback address and port: 127.0.0.1:9125, [::1]:9125",
+    read: |node| {
+        let address = node.as_text().and_then(|text| match text.parse::<u16>() {
+            Ok(port) => Some(SocketAddr::from(([127, 0, 0, 1], port))).filter(|_| port > 0),
+            Err(_) => text.parse().ok(),
+        });
+        let loopback = address.filter(|address: &SocketAddr| address.ip().is_loopback());
+        let off = (truth(node) == Some(false)).then_some(None);
+        good(off.or_else(|| loopback.map(Some)))
+    },
+    show: |address| address.map_or_else(|| "off".into(), |address| address.to_string().into()),
 };
 
 /// A log level.

@@ -336,6 +336,22 @@ fn a_stop_retries_soon_what_was_to_wait_a_minute() {
     assert!(world.endpoint.is_idle());
 }
 
+/// Since when nothing was accepted is told from the first request on, and only while there is
+/// something to accept.
+#[test]
+fn an_endpoint_says_since_when_it_waits_to_be_accepted() {
+    let mut world = World::of_one_payload();
+    let start = world.now;
+    assert_eq!(world.endpoint.status().unaccepted_since, None);
+    world.run(s(10), |_| (answer(503), Duration::from_millis(1)));
+    let status = world.endpoint.status();
+    assert_eq!((status.unaccepted_since, status.last_accepted), (Some(start), None));
+    world.run(s(100), |_| (ACCEPTED, Duration::from_millis(1)));
+    let status = world.endpoint.status();
+    assert!(status.last_accepted > Some(start), "{status:?}");
+    assert_eq!(status.unaccepted_since, None);
+}
+
 /// What was in flight when the stop began is not cut: the stop leaves it alone, and its answer
 /// counts.
 #[test]
