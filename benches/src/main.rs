@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use lastdrop_lab::demo::{self, Screen};
 use lastdrop_lab::experiment::report::{self, Report};
-use lastdrop_lab::experiment::{self, burst, engine, ingest, job, seal, sigterm};
+use lastdrop_lab::experiment::{self, burst, engine, ingest, job, seal, sigterm, spool, stream};
 use lastdrop_lab::intake::{Intake, IntakeOptions};
 use lastdrop_lab::interrupt::Interrupt;
 use lastdrop_lab::sink::Target;
@@ -73,6 +73,8 @@ fn run_bench(BenchArgs { json, out, experiment }: BenchArgs) -> Done {
         }
         Experiment::Burst(args) => burst::run(&args.into(), screen)?,
         Experiment::Sigterm(args) => sigterm::run(&args.into(), screen)?,
+        Experiment::Stream(args) => stream::run(&args.into(), screen)?,
+        Experiment::Spool(args) => spool::run(&args.into(), screen)?,
         Experiment::Seal(args) => {
             if args.needs_a_network_alone()
                 && let Some(status) = seal::alone_in_a_network()?

@@ -73,3 +73,17 @@ fn a_flood_over_the_seal_is_accounted_for() {
         assert_eq!(found["unbalanced"], 0, "{transport}");
     }
 }
+
+/// Most of the clients are gone before the agent has accepted them.
+#[test]
+fn frames_of_clients_that_exit_at_once_arrive() {
+    let found = whole("stream --clients 200 --at-once 8");
+    assert_eq!((&found["clients"], &found["accepted"]), (&200.into(), &found["sent"]));
+}
+
+#[test]
+fn a_spool_survives_a_kill_and_the_next_start_delivers_it() {
+    let found = whole("spool --seeds 12 --at-once 6");
+    let runs = |row: &Value| row["runs"].as_u64().unwrap();
+    assert_eq!(found["rows"].as_array().unwrap().iter().map(runs).sum::<u64>(), 12);
+}

@@ -9,6 +9,8 @@ use lastdrop_lab::experiment::burst::BurstOptions;
 use lastdrop_lab::experiment::job::{JobFault, JobOptions};
 use lastdrop_lab::experiment::seal::{SealOptions, Transport};
 use lastdrop_lab::experiment::sigterm::{Ending, SigtermOptions};
+use lastdrop_lab::experiment::spool::SpoolOptions;
+use lastdrop_lab::experiment::stream::StreamOptions;
 use lastdrop_lab::units;
 
 use super::throughput::{EngineArgs, IngestArgs};
@@ -23,6 +25,8 @@ Examples:
   lastdrop-lab bench sigterm --seeds 100
   lastdrop-lab bench sigterm --first-seed 4711 --seeds 1
   lastdrop-lab bench seal --transport udp --runs 100
+  lastdrop-lab bench stream --clients 1000
+  lastdrop-lab bench spool --seeds 100
   lastdrop-lab bench engine
   lastdrop-lab bench ingest udp moderate --rounds 5")]
 pub(crate) struct BenchArgs {
@@ -45,6 +49,8 @@ pub(crate) enum Experiment {
     Burst(BurstArgs),
     Sigterm(SigtermArgs),
     Seal(SealArgs),
+    Stream(StreamArgs),
+    Spool(SpoolArgs),
     Engine(EngineArgs),
     Ingest(IngestArgs),
 }
@@ -210,5 +216,48 @@ impl From<SealArgs> for SealOptions {
             TransportKind::UnixStream => Transport::UnixStream,
         };
         Self { agent, transport, runs }
+    }
+}
+
+/// Clients of the unix stream socket that connect, write frames and exit at once.
+#[derive(Debug, Args)]
+pub(crate) struct StreamArgs {
+    /// The agent to run [default: lastdrop beside this program; built if it isn't there]
+    #[arg(long, value_name = "PATH")]
+    agent: Option<PathBuf>,
+    /// Clients in all, each a process
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    clients: u32,
+    /// Clients at a time [default: twice the number of processors]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    at_once: Option<u32>,
+}
+
+impl From<StreamArgs> for StreamOptions {
+    fn from(StreamArgs { agent, clients, at_once }: StreamArgs) -> Self {
+        Self { agent, clients, at_once: at_once.unwrap_or_else(twice_the_processors) }
+    }
+}
+
+/// SIGKILL while a spool is written, read and delivered: a later start delivers all of it.
+#[derive(Debug, Args)]
+pub(crate) struct SpoolArgs {
+    /// The agent to run [default: lastdrop beside this program; built if it isn't there]
+    #[arg(long, value_name = "PATH")]
+    agent: Option<PathBuf>,
+    /// Seeds, counted up from the first; each decides a load and the instants
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
+    seeds: u32,
+    /// The first seed: with --seeds 1 it replays one run
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    first_seed: u64,
+    /// Runs at a time [default: twice the number of processors]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    at_once: Option<u32>,
+}
+
+impl From<SpoolArgs> for SpoolOptions {
+    fn from(SpoolArgs { agent, seeds, first_seed, at_once }: SpoolArgs) -> Self {
+        Self { agent, first_seed, seeds, at_once: at_once.unwrap_or_else(twice_the_processors) }
     }
 }

@@ -121,7 +121,7 @@ impl Trial<'_> {
         let mut sidecar = Sidecar::start(Setup {
             settings: settings.to_vec(),
             cpus: self.cpus.clone(),
-            ..Setup::new(self.agent, self.transport)
+            ..Setup::new(self.agent, self.transport)?
         })?;
         let mut account = self.account(sidecar.target(), || sidecar.usage())?;
         let end = sidecar.end(Signal::TERM)?;

@@ -14,7 +14,9 @@ pub mod report;
 pub mod seal;
 mod sidecar;
 pub mod sigterm;
+pub mod spool;
 pub mod stats;
+pub mod stream;
 
 use std::fmt;
 use std::path::PathBuf;

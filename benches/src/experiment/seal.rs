@@ -89,7 +89,7 @@ pub fn alone_in_a_network() -> io::Result<Option<ExitStatus>> {
 
 fn one(agent: &Path, transport: Transport, seed: u64, sums: &mut Sums) -> io::Result<()> {
     let mut random = Random::new(seed);
-    let mut sidecar = Sidecar::start(Setup::new(agent, transport))?;
+    let mut sidecar = Sidecar::start(Setup::new(agent, transport)?)?;
     let before = UdpCounters::read()?;
     let nowhere = Target::UnixDatagram(PathBuf::new());
     let flood = LoadOptions {

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::demo::{API_KEY, free_udp_port};
-use crate::intake::{Intake, IntakeOptions, Script};
+use crate::intake::{Intake, IntakeOptions};
 use crate::load::{self, LoadOptions, LoadReport};
 use crate::process::{Process, Start, Usage};
 use crate::sink::Target;
@@ -51,7 +52,7 @@ impl Transport {
 pub(super) struct Sidecar {
     process: Process,
     target: Target,
-    pub(super) intake: Intake,
+    pub(super) intake: Arc<Intake>,
     folder: tempfile::TempDir,
 }
 
@@ -61,8 +62,8 @@ pub(super) struct Setup<'a> {
     pub(super) agent: &'a Path,
     /// What it listens on, and nothing else.
     pub(super) transport: Transport,
-    /// What its intake does wrong.
-    pub(super) script: Script,
+    /// The intake that it delivers to.
+    pub(super) intake: Arc<Intake>,
     /// Settings beside those that it needs.
     pub(super) settings: Vec<(String, String)>,
     /// Processors that it may run on; empty for all.
@@ -70,10 +71,20 @@ pub(super) struct Setup<'a> {
 }
 
 impl<'a> Setup<'a> {
-    /// An agent on all processors, with an intake that does nothing wrong.
-    pub(super) fn new(agent: &'a Path, transport: Transport) -> Self {
+    /// An agent on all processors, with an intake of its own that does nothing wrong.
+    ///
+    /// # Errors
+    ///
+    /// The system has no port, thread or descriptor left.
+    pub(super) fn new(agent: &'a Path, transport: Transport) -> io::Result<Self> {
+        let intake = Arc::new(Intake::start(IntakeOptions::default())?);
+        Ok(Self::before(intake, agent, transport))
+    }
+
+    /// The same before an intake that is there.
+    pub(super) fn before(intake: Arc<Intake>, agent: &'a Path, transport: Transport) -> Self {
         let (settings, cpus) = (Vec::new(), Vec::new());
-        Self { agent, transport, script: Script::default(), settings, cpus }
+        Self { agent, transport, intake, settings, cpus }
     }
 }
 
@@ -90,11 +101,10 @@ pub(super) struct End {
 }
 
 impl Sidecar {
-    /// Starts an intake and an agent; when this returns it listens.
+    /// Starts an agent; when this returns it listens.
     pub(super) fn start(setup: Setup<'_>) -> io::Result<Self> {
-        let Setup { agent, transport, script, settings, cpus } = setup;
+        let Setup { agent, transport, intake, settings, cpus } = setup;
         let folder = tempfile::tempdir()?;
-        let intake = Intake::start(IntakeOptions { script, ..IntakeOptions::default() })?;
         let port = if transport == Transport::Udp { free_udp_port()? } else { 0 };
         let socket = folder.path().join("socket");
         let mut start = Start::new([agent.as_os_str()]);
@@ -108,6 +118,11 @@ impl Sidecar {
         set("DD_API_KEY", API_KEY.to_owned());
         set("DD_DD_URL", intake.url());
         set("DD_DOGSTATSD_PORT", port.to_string());
+        if let Some(pem) = intake.ca_pem() {
+            let authority = folder.path().join("ca.pem");
+            fs::write(&authority, pem)?;
+            set("LASTDROP_CA_FILE", authority.display().to_string());
+        }
         let target = match transport {
             Transport::Udp => Target::Udp(([127, 0, 0, 1], port).into()),
             Transport::UnixDatagram => {

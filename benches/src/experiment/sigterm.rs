@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::sidecar::{End, Setup, Sidecar, Transport};
 use super::{Finding, Spread, at_endpoints, counted, spread};
 use crate::demo::{self, DemoError, Screen, during};
-use crate::intake::{Fault, Script, Span, Totals};
+use crate::intake::{Fault, Intake, IntakeOptions, Script, Span, Totals};
 use crate::load::{Length, LoadOptions, LoadReport, Random};
 use crate::sink::Target;
 
@@ -125,8 +125,11 @@ impl Plan {
         }
     }
 
-    fn script(&self) -> Script {
-        Script::default().then(Fault::Delay(self.latency), Span::Requests(u32::MAX))
+    /// Starts an agent with an intake that only answers late.
+    fn start(&self, agent: &Path) -> io::Result<Sidecar> {
+        let script = Script::default().then(Fault::Delay(self.latency), Span::Requests(u32::MAX));
+        let intake = Arc::new(Intake::start(IntakeOptions { script, ..IntakeOptions::default() })?);
+        Sidecar::start(Setup::before(intake, agent, self.transport))
     }
 }
 
@@ -178,8 +181,7 @@ struct Run {
 }
 
 fn one(agent: &Path, plan: &Plan, ending: Ending) -> io::Result<Run> {
-    let mut sidecar =
-        Sidecar::start(Setup { script: plan.script(), ..Setup::new(agent, plan.transport) })?;
+    let mut sidecar = plan.start(agent)?;
     let load = sidecar.load(&plan.load())?;
     match plan.moment {
         Moment::Any => {}
