@@ -2,9 +2,8 @@
 //! balance and the intake has what the receipt claims. With SIGKILL there is no receipt, but the
 //! intake never has more than was sent.
 //!
-//! A seed decides the transport, the load and the instant: some milliseconds after the start, right
-//! after a flush was asked for (what is flushed may be in flight: the intake answers late), or
-//! while the intake takes the first request of a slot that has just closed.
+//! A seed decides the transport, the load and the instant: some milliseconds after the start, or in a
+//! certain stage of a flush (see [`Moment`]).
 
 use std::fmt::Write as _;
 use std::io;
@@ -19,7 +18,7 @@ use serde_json::{Value, json};
 use super::sidecar::{End, Setup, Sidecar, Transport};
 use super::{Finding, Spread, at_endpoints, counted, spread};
 use crate::demo::{self, DemoError, Screen, during};
-use crate::intake::{Fault, Intake, IntakeOptions, Script, Span, Totals};
+use crate::intake::{Certificate, Fault, Intake, IntakeOptions, Script, Span, Totals};
 use crate::load::{Length, LoadOptions, LoadReport, Random};
 use crate::sink::Target;
 
@@ -53,6 +52,9 @@ const LOAD_MAX: Duration = Duration::from_secs(60);
 /// Longest wait for the first request after a slot's end: a slot, and what a fleet is spread over.
 const FIRST_REQUEST_MAX: Duration = Duration::from_secs(20);
 
+/// Longest TLS handshake: what the connection that the intake is deaf on costs.
+const HANDSHAKE_MAX: &str = "300ms";
+
 /// What a seed stands for.
 #[derive(Clone, Debug, PartialEq)]
 struct Plan {
@@ -73,19 +75,29 @@ struct Plan {
 enum Moment {
     /// Reception, anywhere in a slot.
     Any,
-    /// A flush that was asked for.
+    /// A flush that was asked for; what is flushed may be in flight, for the intake answers late.
     Flush,
+    /// The look-up of the intake's name, and the first connection to it, for a flush.
+    Connect,
+    /// A TLS handshake in which the intake takes no part.
+    Handshake,
+    /// The pause before a payload is sent again that was refused for now.
+    Retry,
     /// The first delivery of a slot that has closed.
     Delivery,
 }
 
 impl Moment {
-    const ALL: [Self; 3] = [Self::Any, Self::Flush, Self::Delivery];
+    const ALL: [Self; 6] =
+        [Self::Any, Self::Flush, Self::Connect, Self::Handshake, Self::Retry, Self::Delivery];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Any => "any time",
             Self::Flush => "after a flush on demand",
+            Self::Connect => "during look-up and connect",
+            Self::Handshake => "during a TLS handshake",
+            Self::Retry => "before a retry",
             Self::Delivery => "during a delivery",
         }
     }
@@ -96,8 +108,11 @@ impl Plan {
         let mut random = Random::new(seed);
         let transport = [Transport::Udp, Transport::UnixDatagram][random.below(2) as usize];
         let (moment, delay_us_max) = match random.below(10) {
-            0..=5 => (Moment::Any, 300_000),
-            6..=8 => (Moment::Flush, 20_000),
+            0..=3 => (Moment::Any, 300_000),
+            4..=5 => (Moment::Flush, 20_000),
+            6 => (Moment::Connect, 3_000),
+            7 => (Moment::Handshake, 20_000),
+            8 => (Moment::Retry, 20_000),
             _ => (Moment::Delivery, 10_000),
         };
         Self {
@@ -125,11 +140,29 @@ impl Plan {
         }
     }
 
-    /// Starts an agent with an intake that only answers late.
+    /// Starts an agent with an intake that answers late, and does what the moment needs.
     fn start(&self, agent: &Path) -> io::Result<Sidecar> {
-        let script = Script::default().then(Fault::Delay(self.latency), Span::Requests(u32::MAX));
-        let intake = Arc::new(Intake::start(IntakeOptions { script, ..IntakeOptions::default() })?);
-        Sidecar::start(Setup::before(intake, agent, self.transport))
+        let mut script = Script::default();
+        match self.moment {
+            Moment::Handshake => script = script.deaf(1),
+            Moment::Retry => {
+                let unavailable = Fault::Status { code: 503, retry_after_s: None };
+                script = script.then(unavailable, Span::Requests(1));
+            }
+            _ => {}
+        }
+        let script = script.then(Fault::Delay(self.latency), Span::Requests(u32::MAX));
+        let tls = (self.moment == Moment::Handshake).then_some(Certificate::Valid);
+        let options = IntakeOptions { tls, script, ..IntakeOptions::default() };
+        let mut setup = Setup::before(Arc::new(Intake::start(options)?), agent, self.transport);
+        let by_name = setup.intake.url().replace("127.0.0.1", "localhost");
+        let setting = match self.moment {
+            Moment::Connect => Some(("DD_DD_URL", by_name)),
+            Moment::Handshake => Some(("DD_TLS_HANDSHAKE_TIMEOUT", HANDSHAKE_MAX.to_owned())),
+            _ => None,
+        };
+        setup.settings.extend(setting.map(|(name, value)| (name.to_owned(), value)));
+        Sidecar::start(setup)
     }
 }
 
@@ -188,6 +221,17 @@ fn one(agent: &Path, plan: &Plan, ending: Ending) -> io::Result<Run> {
         Moment::Flush => {
             thread::sleep(plan.delay * 3);
             sidecar.signal(Signal::USR1)?;
+        }
+        Moment::Connect => sidecar.signal(Signal::USR1)?,
+        Moment::Handshake | Moment::Retry => {
+            thread::sleep(plan.delay * 3);
+            sidecar.signal(Signal::USR1)?;
+            let is_there = |totals: &Totals| match plan.moment {
+                Moment::Handshake => totals.connections > 0,
+                _ => totals.requests > 0,
+            };
+            // In vain only if nothing had come before the flush.
+            let _ = sidecar.intake.wait_until(is_there, FIRST_REQUEST_MAX);
         }
         Moment::Delivery => {
             // In vain if the slot's payloads came to nothing: then it is any instant.

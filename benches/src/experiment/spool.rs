@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::sidecar::{End, Setup, Sidecar, Transport};
 use super::{Finding, at_endpoints, counted};
-use crate::demo::{self, DemoError, Screen, during};
+use crate::demo::{DemoError, Screen, during};
 use crate::intake::{Fault, Intake, IntakeOptions, Script, Span, Totals};
 use crate::load::{self, Length, LoadOptions, Random};
 
@@ -60,10 +60,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 ///
 /// A run could not be set up. What is lost is no error: it is in the finding.
 pub fn run(options: &SpoolOptions, screen: &mut Screen) -> Result<Finding, DemoError> {
-    let agent = match &options.agent {
-        Some(path) => path.clone(),
-        None => demo::agent::find_or_build(screen)?,
-    };
+    let agent = super::agent(options.agent.clone(), screen)?;
     let at_once = options.at_once.clamp(1, options.seeds.max(1));
     let (done, runs) = mpsc::channel();
     let runs = thread::scope(|scope| {

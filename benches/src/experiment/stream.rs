@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::sidecar::{End, Setup, Sidecar, Transport};
 use super::{Finding, counted};
-use crate::demo::{self, DemoError, Screen, during};
+use crate::demo::{DemoError, Screen, during};
 use crate::intake::Metric;
 use crate::load::Random;
 use crate::sink::Target;
@@ -46,10 +46,7 @@ struct Sent {
 ///
 /// A client could not be run. A loss is no error: it is in the finding.
 pub fn run(options: &StreamOptions, screen: &mut Screen) -> Result<Finding, DemoError> {
-    let agent = match &options.agent {
-        Some(path) => path.clone(),
-        None => demo::agent::find_or_build(screen)?,
-    };
+    let agent = super::agent(options.agent.clone(), screen)?;
     let failed = || during("run clients that leave");
     let setup = Setup::new(&agent, Transport::UnixStream).map_err(failed())?;
     let mut sidecar = Sidecar::start(setup).map_err(failed())?;

@@ -144,7 +144,8 @@ const SLACK_MS: u64 = 22;
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 100_000,
+        // More where PROPTEST_CASES says so.
+        cases: ProptestConfig::default().cases.max(100_000),
         // A failing schedule becomes a test of its own.
         failure_persistence: None,
         ..ProptestConfig::default()
