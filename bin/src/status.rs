@@ -117,9 +117,9 @@ pub(crate) fn snapshot(facts: &Facts, report: &Report, rates: &mut Rates) -> Val
 /// was shipped: a slot is shipped when it is over.
 fn contexts(facts: &Facts, report: &Report) -> Value {
     let workers = facts.ledgers.workers();
-    let busiest = |(context, samples): &(Arc<Context>, u64)| {
-        let tags: Vec<_> = context.tags.iter().map(Tag::as_str).collect();
-        json!({ "name": *context.name, "tags": tags, "samples": samples })
+    let busiest = |(context, samples): &(Context, u64)| {
+        let tags: Vec<_> = context.tags().iter().map(Tag::as_str).collect();
+        json!({ "name": context.name(), "tags": tags, "samples": samples })
     };
     json!({
         "known": facts.ledgers.merge.read().contexts,

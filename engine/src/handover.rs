@@ -9,7 +9,6 @@ use crate::message::Kind;
 use crate::series::{Event, SeriesKind, ServiceCheck};
 use crate::time::{Slot, Stamp};
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// A context that the merge has not heard of yet.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub struct Definition {
     /// Its number in the worker.
     pub id: ContextId,
     /// What it is.
-    pub context: Arc<Context>,
+    pub context: Context,
     /// Type of its first sample.
     pub kind: Kind,
     /// Arrival of its first sample.
@@ -28,7 +27,7 @@ pub struct Definition {
 #[derive(Debug)]
 pub struct Passed {
     /// What was sampled.
-    pub context: Arc<Context>,
+    pub context: Context,
     /// How the intake reads the value.
     pub kind: SeriesKind,
     /// The sample's own time: seconds since 1970.

@@ -10,6 +10,7 @@
 //! future stay open: their time has not come.
 
 use crate::bucket::Bucket;
+use crate::context::Place;
 use crate::limits::BUCKETS_OPEN_MAX;
 use crate::time::{Slot, Stamp};
 
@@ -98,6 +99,14 @@ impl Sampler {
         }
         let at = self.index_of(slot.start_s());
         Some(self.found(at, self.lateness(slot)))
+    }
+
+    /// Has an entry brought into the cache, if its bucket is the newest.
+    #[inline]
+    pub fn fetch(&self, place: Place) {
+        if let Some(newest) = self.open.last() {
+            newest.fetch(place);
+        }
     }
 
     /// Takes out the buckets of all slots before `cutoff`, oldest first.

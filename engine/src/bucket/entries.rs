@@ -6,7 +6,7 @@
 //! samples with a time of their own) are reached by an index that is made when it is first needed.
 
 use super::Value;
-use crate::context::{ContextId, Place};
+use crate::context::{ContextId, Place, prefetch};
 use crate::sketch::Sketch;
 use crate::time::Stamp;
 use hashbrown::HashTable;
@@ -107,6 +107,16 @@ impl Bucket {
             *place = Place { bucket: self.serial, position };
         }
         self.at(place.position)
+    }
+
+    /// Has the entry at a place brought into the cache, if the place is in this bucket.
+    #[inline]
+    pub(crate) fn fetch(&self, place: Place) {
+        if place.bucket == self.serial
+            && let Some(entry) = self.entries.get(place.position as usize)
+        {
+            prefetch(std::ptr::from_ref(entry));
+        }
     }
 
     /// The entry of a context, made if there is none, in any other bucket.

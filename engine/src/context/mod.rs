@@ -9,28 +9,56 @@ mod intern;
 mod table;
 
 pub use intern::Tag;
-pub use table::{Contexts, Identity, Inserted, LimitReached, Place, Retired, Spelling};
+pub use table::{Contexts, Guess, Identity, Inserted, LimitReached, Place, Retired, Spelling};
+
+use self::intern::Text;
+pub(crate) use self::table::prefetch;
+use triomphe::ThinArc;
 
 /// Number of a context in one worker; used again after the context has expired.
 pub type ContextId = u32;
 
-/// The identity of a series; made by a worker, shared with the merge.
+/// The identity of a series; made by a worker, shared with the merge. One word; cloning shares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context(ThinArc<Head, Tag>);
+
 #[derive(Debug, PartialEq, Eq)]
-pub struct Context {
-    /// Metric name after enrichment, not empty.
-    pub name: Box<str>,
-    /// Host, may be empty.
-    pub host: Box<str>,
-    /// Tags, sorted by bytes, without duplicates. An empty tag stands first; it is sent, but is no
-    /// part of the identity.
-    pub tags: Box<[Tag]>,
+struct Head {
+    name: Text,
+    host: Text,
 }
 
 impl Context {
+    fn new(name: Text, host: Text, tags: impl ExactSizeIterator<Item = Tag>) -> Self {
+        Self(ThinArc::from_header_and_iter(Head { name, host }, tags))
+    }
+
+    /// Metric name after enrichment, not empty.
+    #[must_use]
+    #[inline]
+    pub fn name(&self) -> &str {
+        &self.0.header.header.name
+    }
+
+    /// Host, may be empty.
+    #[must_use]
+    #[inline]
+    pub fn host(&self) -> &str {
+        &self.0.header.header.host
+    }
+
+    /// Tags, sorted by bytes, without duplicates. An empty tag stands first; it is sent, but is no
+    /// part of the identity.
+    #[must_use]
+    #[inline]
+    pub fn tags(&self) -> &[Tag] {
+        &self.0.slice
+    }
+
     /// The tags that tell contexts apart.
     #[must_use]
     pub fn telling_tags(&self) -> &[Tag] {
-        match &*self.tags {
+        match self.tags() {
             [first, rest @ ..] if first.as_str().is_empty() => rest,
             all => all,
         }
@@ -39,8 +67,8 @@ impl Context {
     /// Whether both name the same series.
     #[must_use]
     pub fn same_series(&self, other: &Self) -> bool {
-        self.name == other.name
-            && self.host == other.host
+        self.name() == other.name()
+            && self.host() == other.host()
             && self.telling_tags() == other.telling_tags()
     }
 }

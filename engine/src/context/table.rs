@@ -13,7 +13,6 @@ use ahash::RandomState;
 use hashbrown::HashTable;
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
 
 /// Name and tag section of a message as they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +65,26 @@ pub struct Retired {
     pub contexts: Vec<ContextId>,
 }
 
-#[derive(Debug)]
+/// Where a hash alone leads to: the context that a spelling with this hash may mean. It stays good
+/// until contexts expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guess(Target);
+
+/// What the table of spellings holds, small because it is what a look-up waits for.
+#[derive(Clone, Copy, Debug)]
 struct KnownSpelling {
     hash: u32,
+    target: Target,
+}
+
+/// The context of a spelling that is its own, or an alias: the number of one in the upper half of
+/// the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Target(u32);
+
+/// A spelling that isn't its context's own.
+#[derive(Debug)]
+struct Alias {
     context: ContextId,
     form: Form,
 }
@@ -88,7 +104,7 @@ enum Form {
 #[derive(Debug)]
 struct ContextSlot {
     /// None: a free number, or a spelling that the block list drops.
-    context: Option<Arc<Context>>,
+    context: Option<Context>,
     /// Time of its latest sample.
     seen: Stamp,
     place: Place,
@@ -109,6 +125,8 @@ enum State {
 pub struct Contexts {
     hasher: RandomState,
     spellings: HashTable<KnownSpelling>,
+    aliases: Vec<Option<Alias>>,
+    aliases_free: Vec<u32>,
     identities: HashTable<ContextId>,
     slots: Vec<ContextSlot>,
     free: Vec<ContextId>,
@@ -125,6 +143,8 @@ impl Contexts {
         Self {
             hasher: RandomState::new(),
             spellings: HashTable::new(),
+            aliases: Vec::new(),
+            aliases_free: Vec::new(),
             identities: HashTable::new(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -136,7 +156,7 @@ impl Contexts {
 
     /// The hash of a spelling, for [`Contexts::find`] and the insertions.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, spelling: Spelling<'_>) -> u32 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(spelling.name);
@@ -148,14 +168,54 @@ impl Contexts {
     #[must_use]
     #[inline]
     pub fn find(&self, hash: u32, spelling: Spelling<'_>) -> Option<ContextId> {
-        let same = |known: &KnownSpelling| {
-            known.hash == hash
-                && self
-                    .slots
-                    .get(known.context as usize)
-                    .is_some_and(|slot| known.is(spelling, slot))
+        let same = |known: &KnownSpelling| known.hash == hash && self.is(known.target, spelling);
+        let known = self.spellings.find(spread(hash), same)?;
+        self.context_of(known.target)
+    }
+
+    /// Where the hash alone leads to, for [`Contexts::confirm`].
+    #[must_use]
+    #[inline]
+    pub fn guess(&self, hash: u32) -> Option<Guess> {
+        let known = self.spellings.find(spread(hash), |known| known.hash == hash)?;
+        Some(Guess(known.target))
+    }
+
+    /// What [`Contexts::find`] gives, known where to look.
+    #[must_use]
+    #[inline]
+    pub fn confirm(
+        &self,
+        guess: Option<Guess>,
+        hash: u32,
+        spelling: Spelling<'_>,
+    ) -> Option<ContextId> {
+        match guess {
+            Some(Guess(target)) if self.is(target, spelling) => self.context_of(target),
+            _ => self.find(hash, spelling),
+        }
+    }
+
+    /// Has what a guess leads to brought into the cache, first step: what is known of the context.
+    #[inline]
+    pub fn fetch(&self, guess: Guess) {
+        if let Some(slot) = guess.0.context().and_then(|id| self.slots.get(id as usize)) {
+            prefetch(std::ptr::from_ref(slot));
+        }
+    }
+
+    /// Second step: name and tags. Gives the place of the context's entry.
+    #[inline]
+    pub fn fetch_texts(&self, guess: Guess) -> Place {
+        let Some(slot) = guess.0.context().and_then(|id| self.slots.get(id as usize)) else {
+            return Place::default();
         };
-        self.spellings.find(spread(hash), same).map(|known| known.context)
+        if let Some(context) = &slot.context {
+            let start = context.0.as_ptr().cast::<u8>();
+            prefetch(start);
+            prefetch(start.wrapping_add(CACHE_LINE));
+        }
+        slot.place
     }
 
     /// Learns what a spelling means and gives the number of its context, made if there is none.
@@ -194,17 +254,15 @@ impl Contexts {
         let meaning = self.hash_identity(identity, telling);
         let slots = &self.slots;
         let same = |id: &ContextId| {
-            slots.get(*id as usize).and_then(|slot| slot.context.as_deref()).is_some_and(
-                |context| {
-                    *context.name == *identity.name
-                        && *context.host == *identity.host
-                        && context
-                            .telling_tags()
-                            .iter()
-                            .map(Tag::as_str)
-                            .eq(telling.iter().map(|tag| &**tag))
-                },
-            )
+            slots.get(*id as usize).and_then(|slot| slot.context.as_ref()).is_some_and(|context| {
+                *context.name() == *identity.name
+                    && *context.host() == *identity.host
+                    && context
+                        .telling_tags()
+                        .iter()
+                        .map(Tag::as_str)
+                        .eq(telling.iter().map(|tag| &**tag))
+            })
         };
         if let Some(&id) = self.identities.find(spread(meaning), same) {
             return Ok(Inserted::Known(id));
@@ -244,7 +302,7 @@ impl Contexts {
 
     /// The context of a number, or none if the number stands for a blocked spelling.
     #[must_use]
-    pub fn context(&self, id: ContextId) -> Option<&Arc<Context>> {
+    pub fn context(&self, id: ContextId) -> Option<&Context> {
         self.slots.get(id as usize)?.context.as_ref()
     }
 
@@ -318,13 +376,44 @@ impl Contexts {
         self.bytes + self.interner.bytes()
     }
 
+    /// Whether this is the given spelling, every byte of it.
+    #[inline]
+    fn is(&self, target: Target, spelling: Spelling<'_>) -> bool {
+        match target.context() {
+            Some(id) => self.context(id).is_some_and(|context| context.is_spelled(spelling)),
+            None => self.is_alias(target, spelling),
+        }
+    }
+
+    fn is_alias(&self, target: Target, spelling: Spelling<'_>) -> bool {
+        let Some(alias) = self.alias(target) else { return false };
+        let context = self.context(alias.context);
+        match &alias.form {
+            Form::Own => context.is_some_and(|context| context.is_spelled(spelling)),
+            Form::Permuted(order) => context.is_some_and(|context| {
+                is_same(context.name().as_bytes(), spelling.name)
+                    && is_joined(spelling.tags, in_order(context, order))
+            }),
+            Form::Copy(copy) => {
+                let (name, tags) = copy.1.split_at(copy.0.min(copy.1.len()));
+                name == spelling.name && tags == spelling.tags
+            }
+        }
+    }
+
+    #[inline]
+    fn context_of(&self, target: Target) -> Option<ContextId> {
+        target.context().or_else(|| Some(self.alias(target)?.context))
+    }
+
+    fn alias(&self, target: Target) -> Option<&Alias> {
+        self.aliases.get(target.alias()? as usize)?.as_ref()
+    }
+
     fn add_context(&mut self, hash: u32, identity: &Identity<'_>, seen: Stamp) -> ContextId {
-        let tags = identity.tags.iter().map(|tag| self.interner.intern(tag)).collect();
-        let context = Arc::new(Context {
-            name: (*identity.name).into(),
-            host: (*identity.host).into(),
-            tags,
-        });
+        let (name, host) = (self.interner.text(&identity.name), self.interner.text(&identity.host));
+        let tags = identity.tags.iter().map(|tag| self.interner.tag(tag));
+        let context = Context::new(name, host, tags);
         self.bytes += context_bytes(&context);
         let slot = ContextSlot {
             context: Some(context),
@@ -353,21 +442,44 @@ impl Contexts {
     }
 
     fn add_spelling(&mut self, hash: u32, spelling: Spelling<'_>, id: ContextId) {
-        let form = Form::of(spelling, self.context(id).map(|context| &**context));
+        let form = Form::of(spelling, self.context(id));
         self.bytes += form.bytes();
-        let known = KnownSpelling { hash, context: id, form };
+        let target = match form {
+            Form::Own => Target(id),
+            _ => self.add_alias(Alias { context: id, form }),
+        };
+        let known = KnownSpelling { hash, target };
         self.spellings.insert_unique(spread(hash), known, |known| spread(known.hash));
     }
 
+    fn add_alias(&mut self, alias: Alias) -> Target {
+        let number = self.aliases_free.pop().unwrap_or_else(|| {
+            self.aliases.push(None);
+            u32::try_from(self.aliases.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(free) = self.aliases.get_mut(number as usize) {
+            *free = Some(alias);
+        }
+        Target(number | Target::ALIAS)
+    }
+
     fn forget_spellings(&mut self) {
-        let (slots, bytes) = (&self.slots, &mut self.bytes);
-        self.spellings.retain(|known| {
-            let live =
-                slots.get(known.context as usize).is_some_and(|slot| slot.state != State::Free);
-            if !live {
-                *bytes -= known.form.bytes();
+        let Self { slots, spellings, aliases, aliases_free, bytes, .. } = self;
+        let is_live =
+            |id: ContextId| slots.get(id as usize).is_some_and(|slot| slot.state != State::Free);
+        spellings.retain(|known| {
+            let Some(number) = known.target.alias() else {
+                return known.target.context().is_some_and(is_live);
+            };
+            let Some(place) = aliases.get_mut(number as usize) else { return false };
+            if place.as_ref().is_some_and(|alias| is_live(alias.context)) {
+                return true;
             }
-            live
+            if let Some(alias) = place.take() {
+                *bytes -= alias.form.bytes();
+                aliases_free.push(number);
+            }
+            false
         });
     }
 
@@ -401,37 +513,36 @@ impl Inserted {
     }
 }
 
-impl KnownSpelling {
-    /// Whether this is the given spelling, every byte of it.
+impl Target {
+    /// The bit that says that the rest is the number of an alias.
+    const ALIAS: u32 = 1 << 31;
+
     #[inline]
-    fn is(&self, spelling: Spelling<'_>, slot: &ContextSlot) -> bool {
-        match (&self.form, &slot.context) {
-            (Form::Copy(copy), _) => {
-                let (name, tags) = copy.1.split_at(copy.0.min(copy.1.len()));
-                name == spelling.name && tags == spelling.tags
-            }
-            (Form::Own, Some(context)) => {
-                context.name.as_bytes() == spelling.name
-                    && is_joined(spelling.tags, context.tags.iter())
-            }
-            (Form::Permuted(order), Some(context)) => {
-                context.name.as_bytes() == spelling.name
-                    && is_joined(
-                        spelling.tags,
-                        order.iter().filter_map(|&i| context.tags.get(usize::from(i))),
-                    )
-            }
-            (_, None) => false,
-        }
+    fn context(self) -> Option<ContextId> {
+        (self.0 & Self::ALIAS == 0).then_some(self.0)
+    }
+
+    #[inline]
+    fn alias(self) -> Option<u32> {
+        (self.0 & Self::ALIAS != 0).then_some(self.0 & !Self::ALIAS)
+    }
+}
+
+impl Context {
+    /// Whether name and tags are spelled so, in the context's own order.
+    #[inline]
+    fn is_spelled(&self, spelling: Spelling<'_>) -> bool {
+        is_same(self.name().as_bytes(), spelling.name)
+            && is_joined(spelling.tags, self.tags().iter())
     }
 }
 
 impl Form {
     fn of(spelling: Spelling<'_>, context: Option<&Context>) -> Self {
         if let Some(context) = context
-            && context.name.as_bytes() == spelling.name
+            && context.name().as_bytes() == spelling.name
         {
-            if is_joined(spelling.tags, context.tags.iter()) {
+            if context.is_spelled(spelling) {
                 return Self::Own;
             }
             let order: Option<Box<[u16]>> = spelling
@@ -439,15 +550,12 @@ impl Form {
                 .split(|&byte| byte == b',')
                 .map(|tag| {
                     let position =
-                        context.tags.binary_search_by(|known| known.as_str().as_bytes().cmp(tag));
+                        context.tags().binary_search_by(|known| known.as_str().as_bytes().cmp(tag));
                     u16::try_from(position.ok()?).ok()
                 })
                 .collect();
             if let Some(order) = order
-                && is_joined(
-                    spelling.tags,
-                    order.iter().filter_map(|&i| context.tags.get(usize::from(i))),
-                )
+                && is_joined(spelling.tags, in_order(context, &order))
             {
                 return Self::Permuted(order);
             }
@@ -466,24 +574,65 @@ impl Form {
     }
 }
 
+/// A context's tags in the order of a spelling.
+fn in_order<'a>(context: &'a Context, order: &'a [u16]) -> impl Iterator<Item = &'a Tag> {
+    order.iter().filter_map(|&at| context.tags().get(usize::from(at)))
+}
+
 /// Whether `joined` is the given tags with a comma between each two.
 #[inline]
 fn is_joined<'a>(joined: &[u8], mut tags: impl Iterator<Item = &'a Tag>) -> bool {
     let Some(first) = tags.next() else { return joined.is_empty() };
-    let Some(mut rest) = joined.strip_prefix(first.as_str().as_bytes()) else { return false };
+    let Some(mut rest) = strip(joined, first) else { return false };
     for tag in tags {
-        let Some(after) = rest.strip_prefix(b",") else { return false };
-        let Some(after) = after.strip_prefix(tag.as_str().as_bytes()) else { return false };
+        let [b',', after @ ..] = rest else { return false };
+        let Some(after) = strip(after, tag) else { return false };
         rest = after;
     }
     rest.is_empty()
 }
 
+#[inline]
+fn strip<'a>(bytes: &'a [u8], tag: &Tag) -> Option<&'a [u8]> {
+    let tag = tag.as_str().as_bytes();
+    let (start, rest) = bytes.split_at_checked(tag.len())?;
+    is_same(start, tag).then_some(rest)
+}
+
+/// Whether two texts are equal. Names and tags are short: a call costs more than the comparison.
+#[inline]
+fn is_same(one: &[u8], two: &[u8]) -> bool {
+    const WORD: usize = size_of::<u64>();
+    if one.len() != two.len() {
+        return false;
+    }
+    let (Some(one_end), Some(two_end)) = (one.last_chunk::<WORD>(), two.last_chunk::<WORD>())
+    else {
+        return std::iter::zip(one, two).all(|(one, two)| one == two);
+    };
+    let (one_words, two_words) = (one.as_chunks::<WORD>().0, two.as_chunks::<WORD>().0);
+    // The last word overlaps the one before it.
+    one_words.iter().zip(two_words).all(|(one, two)| one == two) && one_end == two_end
+}
+
 fn context_bytes(context: &Context) -> usize {
-    CONTEXT_BYTES_FIXED
-        + context.name.len()
-        + context.host.len()
-        + context.tags.len() * size_of::<Tag>()
+    CONTEXT_BYTES_FIXED + size_of_val(context.tags())
+}
+
+/// A line of the cache, in bytes; a wrong number costs time alone.
+const CACHE_LINE: usize = 64;
+
+/// Asks for the memory at an address, without waiting for it.
+#[inline]
+#[allow(unsafe_code, reason = "prefetching has no safe function on stable Rust")]
+pub(crate) fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing that the program could see and faults on no address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 /// The half of a hash that is kept.

@@ -11,7 +11,6 @@ use crate::time::Stamp;
 use ahash::RandomState;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
 
 /// Number of a context in the merge.
 pub(super) type MergedId = u32;
@@ -28,7 +27,7 @@ pub(super) struct Contexts {
 
 #[derive(Debug)]
 pub(super) struct Live {
-    context: Arc<Context>,
+    context: Context,
     /// Time of the latest sample, of any worker: its own, or its arrival.
     seen: Stamp,
     /// Arrival of the first sample; the oldest of any worker's decides the role.
@@ -54,7 +53,7 @@ impl Contexts {
         MergedId::try_from(self.slots.len()).unwrap_or(MergedId::MAX)
     }
 
-    pub(super) fn get(&self, id: MergedId) -> Option<&Arc<Context>> {
+    pub(super) fn get(&self, id: MergedId) -> Option<&Context> {
         self.live(id).map(|live| &live.context)
     }
 
@@ -63,7 +62,7 @@ impl Contexts {
     }
 
     /// The number of a context that a worker has learnt.
-    pub(super) fn hold(&mut self, context: Arc<Context>, kind: Kind, first: Stamp) -> MergedId {
+    pub(super) fn hold(&mut self, context: Context, kind: Kind, first: Stamp) -> MergedId {
         let role = if kind == Kind::Counter { Role::Counter } else { Role::Other };
         let hash = self.hash(&context);
         let slots = &self.slots;
@@ -115,7 +114,7 @@ impl Contexts {
     }
 
     /// Context and samples of each that is alive.
-    pub(super) fn samples(&self) -> impl Iterator<Item = (&Arc<Context>, u64)> {
+    pub(super) fn samples(&self) -> impl Iterator<Item = (&Context, u64)> {
         self.slots.iter().flatten().map(|live| (&live.context, live.samples))
     }
 
@@ -196,18 +195,18 @@ pub(super) struct Life {
 fn bytes_of(context: &Context) -> usize {
     let own = |tag: &&Tag| !tag.is_shared();
     let tags: usize =
-        context.tags.iter().filter(own).map(|tag| TAG_BYTES_FIXED + tag.as_str().len()).sum();
+        context.tags().iter().filter(own).map(|tag| TAG_BYTES_FIXED + tag.as_str().len()).sum();
     CONTEXT_BYTES_FIXED
-        + context.name.len()
-        + context.host.len()
-        + size_of_val(&*context.tags)
+        + context.name().len()
+        + context.host().len()
+        + size_of_val(context.tags())
         + tags
 }
 
 fn hash_context(hasher: &RandomState, context: &Context) -> u64 {
     let mut hasher = hasher.build_hasher();
-    hasher.write(context.name.as_bytes());
-    hasher.write(context.host.as_bytes());
+    hasher.write(context.name().as_bytes());
+    hasher.write(context.host().as_bytes());
     for tag in context.telling_tags() {
         hasher.write(tag.as_str().as_bytes());
     }

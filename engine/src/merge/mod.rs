@@ -536,7 +536,7 @@ impl Merge {
             self.counts.passed += 1;
             self.counts.points += 1;
             let points = [Point { second, value }];
-            let name = &context.name;
+            let name = context.name();
             let origin = self.settings.origin.of(name);
             sink(Item::Passed(series(&self.series_tags, origin, &context, name, kind, &points)));
         }
@@ -609,12 +609,12 @@ impl Merge {
                 bins: sketch.bins(),
             };
             sink(Item::Sketch(SketchSeries {
-                name: &context.name,
-                host: &context.host,
-                tags: Tags { own: &context.tags, global: &self.settings.global_tags },
+                name: context.name(),
+                host: context.host(),
+                tags: Tags { own: context.tags(), global: &self.settings.global_tags },
                 points: &[point],
                 no_index: false,
-                origin: self.settings.origin.of(&context.name),
+                origin: self.settings.origin.of(context.name()),
             }));
         }
     }
@@ -632,7 +632,7 @@ impl Merge {
     ) {
         let Some(context) = self.contexts.get(id) else { return };
         self.name.clear();
-        self.name.push_str(&context.name);
+        self.name.push_str(context.name());
         self.name.push_str(suffix);
         if !suffix.is_empty() && self.settings.series_blocklist.blocks(self.name.as_bytes()) {
             self.counts.blocked += 1;
@@ -673,8 +673,8 @@ fn series<'a>(
 ) -> Series<'a> {
     Series {
         name,
-        host: &context.host,
-        tags: Tags { own: &context.tags, global: global_tags },
+        host: context.host(),
+        tags: Tags { own: context.tags(), global: global_tags },
         kind,
         points,
         interval_s: Series::INTERVAL_S,

@@ -5,13 +5,12 @@ use crate::context::Context;
 use ahash::RandomState;
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// Who sends the most, and what varies the most.
 #[derive(Clone, Debug, Default)]
 pub struct Top {
     /// Contexts with their samples in the slots that were shipped, the busiest first.
-    pub busiest: Vec<(Arc<Context>, u64)>,
+    pub busiest: Vec<(Context, u64)>,
     /// Names with the number of their contexts, the widest first.
     pub widest: Vec<(String, u64)>,
 }
@@ -23,12 +22,12 @@ impl Top {
         keep_largest(&mut busiest, count);
         let mut names = HashMap::<&str, u64, RandomState>::default();
         for (context, _) in contexts.samples() {
-            *names.entry(&context.name).or_default() += 1;
+            *names.entry(context.name()).or_default() += 1;
         }
         let mut widest: Vec<_> = names.into_iter().collect();
         keep_largest(&mut widest, count);
         Self {
-            busiest: busiest.into_iter().map(|(context, n)| (Arc::clone(context), n)).collect(),
+            busiest: busiest.into_iter().map(|(context, n)| (context.clone(), n)).collect(),
             widest: widest.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
         }
     }

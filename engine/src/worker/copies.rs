@@ -75,8 +75,8 @@ impl Copies {
 /// What a copy is: the histogram with another name.
 pub(super) fn identity<'a>(original: &'a Context, prefix: &str) -> Identity<'a> {
     Identity {
-        name: [prefix, &original.name].concat().into(),
-        host: (&*original.host).into(),
-        tags: original.tags.iter().map(Tag::as_str).map(Into::into).collect(),
+        name: [prefix, original.name()].concat().into(),
+        host: original.host().into(),
+        tags: original.tags().iter().map(Tag::as_str).map(Into::into).collect(),
     }
 }

@@ -12,7 +12,6 @@ use crate::limits::{PASSED_BATCH_LEN, SLOT_S};
 use crate::message::{Kind, Metric};
 use crate::series::SeriesKind;
 use crate::time::Stamp;
-use std::sync::Arc;
 
 #[derive(Debug)]
 pub(super) struct Passing {
@@ -63,7 +62,7 @@ impl Passing {
         let second = metric.timestamp.unwrap_or_default();
         let finite = metric.values.numbers().filter(|value| value.is_finite());
         self.samples.extend(finite.map(|value| Passed {
-            context: Arc::clone(context),
+            context: context.clone(),
             kind,
             second,
             value: value / divisor,
@@ -79,7 +78,7 @@ impl Passing {
         std::mem::take(&mut self.samples)
     }
 
-    pub(super) fn context(&self, id: ContextId) -> Option<&Arc<Context>> {
+    pub(super) fn context(&self, id: ContextId) -> Option<&Context> {
         self.contexts.context(id)
     }
 

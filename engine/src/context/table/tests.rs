@@ -29,7 +29,7 @@ fn order_and_repetition_of_tags_make_no_difference() {
     }
     assert_eq!(contexts.len(), 1);
     let context = contexts.context(first.id()).unwrap();
-    assert_eq!(context.tags.iter().map(Tag::as_str).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(context.tags().iter().map(Tag::as_str).collect::<Vec<_>>(), ["a", "b"]);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn the_first_spelling_decides_whether_the_empty_tag_is_sent() {
     let mut contexts = Contexts::new(usize::MAX);
     let first = learn(&mut contexts, "m", ",").unwrap();
     assert_eq!(learn(&mut contexts, "m", "").unwrap(), Inserted::Known(first.id()));
-    assert_eq!(contexts.context(first.id()).unwrap().tags.len(), 1);
+    assert_eq!(contexts.context(first.id()).unwrap().tags().len(), 1);
 }
 
 #[test]
