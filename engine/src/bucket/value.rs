@@ -49,6 +49,7 @@ impl Value {
     /// # Errors
     ///
     /// The reason why the sample does not count; the value is as it was.
+    #[inline]
     pub fn add(&mut self, sample: &Sample<'_>) -> Result<(), Refusal> {
         debug_assert!(sample.value.is_finite());
         debug_assert!(sample.kind == SampleKind::Set || sample.member.is_empty());

@@ -24,7 +24,7 @@ pub struct ServiceCheck<'a> {
 }
 
 /// Reads a service check. The byte after `_sc` may be anything.
-pub(super) fn parse(line: &[u8], options: Options) -> Result<ServiceCheck<'_>, Error> {
+pub fn parse(line: &[u8], options: Options) -> Result<ServiceCheck<'_>, Error> {
     const OPENING: usize = "_sc|".len();
 
     let bad_format = Error::new(Class::BadScFormat, line.len());

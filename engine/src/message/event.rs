@@ -90,7 +90,7 @@ impl AlertType {
 
 /// Reads an event. Lengths count bytes, before newlines are restored; the brace that closes the
 /// header and the byte between title and text may be anything.
-pub(super) fn parse(line: &[u8], options: Options) -> Result<Event<'_>, Error> {
+pub fn parse(line: &[u8], options: Options) -> Result<Event<'_>, Error> {
     let (header, Some(body)) = cut(line, b':') else {
         return Err(Error::new(Class::BadEventHeader, line.len()));
     };

@@ -140,29 +140,8 @@ impl Iterator for Numbers<'_> {
 /// Reads a metric. The checks run in the protocol's order, and the first that fails decides.
 #[inline]
 pub(super) fn parse(line: &[u8], options: Options) -> Result<Metric<'_>, Error> {
-    let Some((name, value, rest)) = split_head(line) else {
-        return Err(headless(line));
-    };
-    let (kind, fields) = cut_near(rest, b'|');
-    let Some(kind) = Kind::read(kind) else {
-        return Err(Error::new(Class::BadType, line.len() - rest.len()));
-    };
-    let values = match kind {
-        Kind::Set => Values::Set(value),
-        _ => numbers(value, line.len() - rest.len() - 1)?,
-    };
-    let mut metric = Metric {
-        name,
-        kind,
-        values,
-        rate: 1.0,
-        tags: Tags::default(),
-        timestamp: None,
-        origin: OriginFields::default(),
-    };
-    for (at, field) in Fields::new(fields, line.len()) {
-        metric.take(field, at, options)?;
-    }
+    let mut metric = Metric::default();
+    metric.read(line, options)?;
     Ok(metric)
 }
 
@@ -190,7 +169,53 @@ fn headless(line: &[u8]) -> Error {
     }
 }
 
+impl Default for Metric<'_> {
+    /// A metric to be read into.
+    fn default() -> Self {
+        Self {
+            name: &[],
+            kind: Kind::Counter,
+            values: Values::One(0.0),
+            rate: 1.0,
+            tags: Tags::default(),
+            timestamp: None,
+            origin: OriginFields::default(),
+        }
+    }
+}
+
 impl<'a> Metric<'a> {
+    /// Reads a line ([`LineKind::Metric`](super::LineKind)) into this metric, all of whose fields it
+    /// replaces. The result of [`parse`](super::parse) would have to be moved to where it is needed.
+    ///
+    /// # Errors
+    ///
+    /// As `parse`; the metric is then of no use.
+    #[inline]
+    pub fn read(&mut self, line: &'a [u8], options: Options) -> Result<(), Error> {
+        let Some((name, value, rest)) = split_head(line) else {
+            return Err(headless(line));
+        };
+        let (kind, fields) = cut_near(rest, b'|');
+        let Some(kind) = Kind::read(kind) else {
+            return Err(Error::new(Class::BadType, line.len() - rest.len()));
+        };
+        self.name = name;
+        self.kind = kind;
+        self.values = match kind {
+            Kind::Set => Values::Set(value),
+            _ => numbers(value, line.len() - rest.len() - 1)?,
+        };
+        self.rate = 1.0;
+        self.tags = Tags::default();
+        self.timestamp = None;
+        self.origin = OriginFields::default();
+        for (at, field) in Fields::new(fields, line.len()) {
+            self.take(field, at, options)?;
+        }
+        Ok(())
+    }
+
     /// Takes over an optional field that starts `at` bytes into the line. Of two of a kind the
     /// later stands; an unknown one is nothing.
     #[inline]

@@ -18,9 +18,9 @@ mod number;
 mod origin;
 mod tags;
 
-pub use check::ServiceCheck;
+pub use check::{ServiceCheck, parse as parse_service_check};
 pub use error::{Class, Error, Of};
-pub use event::{AlertType, Event, Priority};
+pub use event::{AlertType, Event, Priority, parse as parse_event};
 pub use lines::{Line, LineEnd, Lines, lines};
 pub use metric::{Kind, Metric, Numbers, Packed, Values};
 pub use origin::{ExternalData, LocalData, OriginFields};
@@ -76,10 +76,34 @@ pub enum Message<'a> {
 /// in `line`.
 #[inline]
 pub fn parse(line: &[u8], options: Options) -> Result<Message<'_>, Error> {
-    match line {
-        [b'_', b'e', b'{', ..] => event::parse(line, options).map(Message::Event),
-        [b'_', b's', b'c', ..] => check::parse(line, options).map(Message::ServiceCheck),
-        _ => metric::parse(line, options).map(Message::Metric),
+    match LineKind::of(line) {
+        LineKind::Event => parse_event(line, options).map(Message::Event),
+        LineKind::ServiceCheck => parse_service_check(line, options).map(Message::ServiceCheck),
+        LineKind::Metric => metric::parse(line, options).map(Message::Metric),
+    }
+}
+
+/// What a line is read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineKind {
+    /// By [`Metric::read`]: any line that is nothing else.
+    Metric,
+    /// By [`parse_event`].
+    Event,
+    /// By [`parse_service_check`].
+    ServiceCheck,
+}
+
+impl LineKind {
+    /// Decides by the first bytes.
+    #[must_use]
+    #[inline]
+    pub fn of(line: &[u8]) -> Self {
+        match line {
+            [b'_', b'e', b'{', ..] => Self::Event,
+            [b'_', b's', b'c', ..] => Self::ServiceCheck,
+            _ => Self::Metric,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Contexts and buckets of one worker: what becomes of messages and marks.
 
 use super::added::Added;
+use super::batch::{Batch, Filled, Pending};
 use super::copies::{self, Copied, Copies, Table};
 use super::passing::Passing;
 use super::{Timestamped, WorkerSettings};
@@ -10,7 +11,7 @@ use crate::datagram::{Datagram, Extent};
 use crate::enrich::{Enricher, Resolved};
 use crate::handover::{Books, BucketProducer, Definition, Handover, Open, Settled};
 use crate::ledger::{Refusal, WorkerCounts, WorkerLedger};
-use crate::message::{self, Event, Kind, Message, Metric, ServiceCheck};
+use crate::message::{self, Error, Event, Kind, LineKind, Metric, ServiceCheck};
 use crate::ring::Mark;
 use crate::sampler::{Access, LateArrival, Lateness, Sampler};
 use crate::time::{Slot, Stamp};
@@ -61,8 +62,8 @@ impl Aggregation {
         self.settings.enricher = enricher;
     }
 
-    /// Applies a datagram.
-    pub(super) fn datagram(&mut self, datagram: &Datagram<'_>) {
+    /// Applies a datagram, save for the metrics that are left in the batch.
+    pub(super) fn datagram<'a>(&mut self, datagram: &Datagram<'a>, batch: &mut Batch<'a>) {
         self.counts.datagrams += 1;
         self.order = match self.settings.late {
             LateArrival::JoinsOpenSlot => datagram.stamp,
@@ -82,19 +83,42 @@ impl Aggregation {
                 continue;
             }
             self.counts.lines += 1;
-            let message = line.and_then(|line| message::parse(line.bytes, self.settings.parse));
-            match message {
-                #[cfg(feature = "planted-faults")]
-                Ok(Message::Metric(metric)) if self.fault.take().is_some() => {
-                    self.metric(&metric, datagram.stamp);
-                    self.metric(&metric, datagram.stamp);
-                }
-                Ok(Message::Metric(metric)) => self.metric(&metric, datagram.stamp),
-                Ok(Message::Event(event)) => self.event(&event, datagram.stamp),
-                Ok(Message::ServiceCheck(check)) => self.service_check(&check, datagram.stamp),
-                Err(error) => count(&mut self.counts.malformed, error.class as usize, 1),
+            let read = line.and_then(|line| self.line(line.bytes, datagram.stamp, batch));
+            if let Err(error) = read {
+                count(&mut self.counts.malformed, error.class as usize, 1);
             }
         }
+    }
+
+    /// Reads a line; a metric goes into the batch, which is applied when it is full.
+    #[inline]
+    fn line<'a>(
+        &mut self,
+        line: &'a [u8],
+        arrival: Stamp,
+        batch: &mut Batch<'a>,
+    ) -> Result<(), Error> {
+        match LineKind::of(line) {
+            LineKind::Metric => {
+                let place = batch.place();
+                place.metric.read(line, self.settings.parse)?;
+                let spelling = spelling(&place.metric);
+                (place.arrival, place.order) = (arrival, self.order);
+                place.hash = self.contexts.hash(spelling);
+                if batch.advance() == Filled::All {
+                    self.apply(batch);
+                }
+            }
+            LineKind::Event => {
+                let event = message::parse_event(line, self.settings.parse)?;
+                self.event(&event, arrival);
+            }
+            LineKind::ServiceCheck => {
+                let check = message::parse_service_check(line, self.settings.parse)?;
+                self.service_check(&check, arrival);
+            }
+        }
+        Ok(())
     }
 
     /// The way to the merge.
@@ -134,17 +158,31 @@ impl Aggregation {
         bytes.get(..end).unwrap_or_default()
     }
 
+    /// Applies the metrics of a batch.
+    pub(super) fn apply(&mut self, batch: &mut Batch<'_>) {
+        batch.fetch(&self.contexts, &self.sampler);
+        for pending in batch.take() {
+            self.order = pending.order;
+            #[cfg(feature = "planted-faults")]
+            if self.fault.take().is_some() {
+                self.metric(pending);
+            }
+            self.metric(pending);
+        }
+    }
+
     #[inline]
-    fn metric(&mut self, metric: &Metric<'_>, arrival: Stamp) {
+    fn metric(&mut self, pending: &Pending<'_>) {
+        let Pending { metric, arrival, hash, guess, .. } = pending;
+        let (arrival, hash) = (*arrival, *hash);
         let samples = metric.values.count() as u64;
         self.counts.metrics += 1;
         self.counts.samples += samples;
         if metric.timestamp.is_some() && self.settings.timestamped == Timestamped::PassedThrough {
             return self.pass(metric, arrival, samples);
         }
-        let spelling = Spelling { name: metric.name, tags: metric.tags.raw() };
-        let hash = self.contexts.hash(spelling);
-        let known = self.contexts.find(hash, spelling);
+        let spelling = spelling(metric);
+        let known = self.contexts.confirm(*guess, hash, spelling);
         let learned = known.map_or_else(|| self.learn(hash, spelling, metric, arrival), Ok);
         match learned {
             Ok(id) => {
@@ -184,7 +222,7 @@ impl Aggregation {
     }
 
     /// Adds the samples of a metric to its context's entry.
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, id: ContextId, metric: &Metric<'_>, arrival: Stamp, samples: u64) {
         let time = time(metric, arrival);
         let Some(place) = self.contexts.touch(id, time) else {
@@ -405,6 +443,11 @@ impl Aggregation {
         self.counts.context_bytes = (self.contexts.bytes() + self.passing.context_bytes()) as u64;
         ledger.publish(&self.counts);
     }
+}
+
+/// Name and tags as they came.
+pub(super) fn spelling<'a>(metric: &Metric<'a>) -> Spelling<'a> {
+    Spelling { name: metric.name, tags: metric.tags.raw() }
 }
 
 /// An arrival as the intake counts seconds: signed.

@@ -1,8 +1,8 @@
 //! One turn of a worker: datagrams off the ring, messages, contexts, buckets, then the epoch.
 //!
 //! ```text
-//! packet ring ─▶ lines ─▶ parse ─▶ spelling ─▶ context ─▶ entry of the bucket ─▶ add
-//!                                  1 hash, 1 probe         place, no search
+//! packet ring ─▶ lines ─▶ parse ─▶ spelling ─▶ batch ─▶ context ─▶ entry of the bucket ─▶ add
+//!                                  1 hash               1 probe    place, no search
 //! marks ─▶ buckets, definitions, retired numbers ─▶ bucket ring
 //! ```
 //!
@@ -11,10 +11,12 @@
 
 mod added;
 mod aggregation;
+mod batch;
 mod copies;
 mod passing;
 
 use self::aggregation::Aggregation;
+use self::batch::Batch;
 use crate::enrich::Enricher;
 use crate::epoch::{EpochReader, EpochWriter, epoch};
 use crate::handover::{BucketProducer, Settled};
@@ -118,14 +120,21 @@ impl Worker {
         // Look for the end before looking at the ring: empty seen first proves nothing.
         let abandoned = self.packets.is_abandoned();
         let turn = self.packets.turn(TURN_BYTES_MAX);
-        let mut records = turn.records();
-        for record in &mut records {
-            match record {
-                Record::Datagram(datagram) => self.aggregation.datagram(&datagram),
-                Record::Mark(mark) => self.aggregation.mark(mark),
+        let (consumed, applied) = {
+            let mut records = turn.records();
+            let mut batch = Batch::default();
+            for record in &mut records {
+                match record {
+                    Record::Datagram(datagram) => self.aggregation.datagram(&datagram, &mut batch),
+                    Record::Mark(mark) => {
+                        self.aggregation.apply(&mut batch);
+                        self.aggregation.mark(mark);
+                    }
+                }
             }
-        }
-        let (consumed, applied) = (records.consumed(), records.count_seen());
+            self.aggregation.apply(&mut batch);
+            (records.consumed(), records.count_seen())
+        };
         turn.release(consumed);
         if applied == 0 && abandoned {
             self.aggregation.orphaned();

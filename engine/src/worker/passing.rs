@@ -3,8 +3,8 @@
 //! Their contexts stand in a table of their own, because being sampled here makes no context alive:
 //! no zeros follow.
 
-use super::aggregation::learn;
-use crate::context::{Context, ContextId, Contexts, Retired, Spelling};
+use super::aggregation::{learn, spelling};
+use crate::context::{Context, ContextId, Contexts, Retired};
 use crate::enrich::Enricher;
 use crate::handover::Passed;
 use crate::ledger::Refusal;
@@ -36,7 +36,7 @@ impl Passing {
         metric: &Metric<'_>,
         arrival: Stamp,
     ) -> Result<ContextId, Refusal> {
-        let spelling = Spelling { name: metric.name, tags: metric.tags.raw() };
+        let spelling = spelling(metric);
         let hash = self.contexts.hash(spelling);
         if let Some(id) = self.contexts.find(hash, spelling) {
             return self.contexts.touch(id, arrival).map(|_| id).ok_or(Refusal::Blocked);
