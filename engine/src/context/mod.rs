@@ -6,13 +6,16 @@
 //! means.
 
 mod intern;
+mod prefetch;
+mod spelling;
 mod table;
 
 pub use intern::Tag;
-pub use table::{Contexts, Guess, Identity, Inserted, LimitReached, Place, Retired, Spelling};
+pub use spelling::Spelling;
+pub use table::{Contexts, Guess, Identity, Inserted, LimitReached, Place, Retired};
 
 use self::intern::Text;
-pub(crate) use self::table::prefetch;
+pub(crate) use self::prefetch::prefetch;
 use triomphe::ThinArc;
 
 /// Number of a context in one worker; used again after the context has expired.

@@ -6,6 +6,8 @@
 //! full, so two contexts are never merged by a collision, and the seeds are random per process.
 
 use super::intern::Interner;
+use super::prefetch::{CACHE_LINE_BYTES, prefetch};
+use super::spelling::{Form, Spelling};
 use super::{Context, ContextId, Tag};
 use crate::limits::CONTEXT_BYTES_FIXED;
 use crate::time::{NS_PER_S, Stamp};
@@ -13,15 +15,6 @@ use ahash::RandomState;
 use hashbrown::HashTable;
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher};
-
-/// Name and tag section of a message as they came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spelling<'a> {
-    /// The name before enrichment.
-    pub name: &'a [u8],
-    /// The tag section without its `#`.
-    pub tags: &'a [u8],
-}
 
 /// What a spelling means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,17 +80,6 @@ struct Target(u32);
 struct Alias {
     context: ContextId,
     form: Form,
-}
-
-/// How a spelling is told from others with the same hash.
-#[derive(Debug)]
-enum Form {
-    /// Name and tags are the context's, in its order.
-    Own,
-    /// The name is the context's; these are the positions of its tags in the order of the spelling.
-    Permuted(Box<[u16]>),
-    /// Name, then tags, as they came; the name's length in front.
-    Copy(Box<(usize, Box<[u8]>)>),
 }
 
 /// One context's state in its worker.
@@ -213,7 +195,7 @@ impl Contexts {
         if let Some(context) = &slot.context {
             let start = context.0.as_ptr().cast::<u8>();
             prefetch(start);
-            prefetch(start.wrapping_add(CACHE_LINE));
+            prefetch(start.wrapping_add(CACHE_LINE_BYTES));
         }
         slot.place
     }
@@ -381,23 +363,9 @@ impl Contexts {
     fn is(&self, target: Target, spelling: Spelling<'_>) -> bool {
         match target.context() {
             Some(id) => self.context(id).is_some_and(|context| context.is_spelled(spelling)),
-            None => self.is_alias(target, spelling),
-        }
-    }
-
-    fn is_alias(&self, target: Target, spelling: Spelling<'_>) -> bool {
-        let Some(alias) = self.alias(target) else { return false };
-        let context = self.context(alias.context);
-        match &alias.form {
-            Form::Own => context.is_some_and(|context| context.is_spelled(spelling)),
-            Form::Permuted(order) => context.is_some_and(|context| {
-                is_same(context.name().as_bytes(), spelling.name)
-                    && is_joined(spelling.tags, in_order(context, order))
-            }),
-            Form::Copy(copy) => {
-                let (name, tags) = copy.1.split_at(copy.0.min(copy.1.len()));
-                name == spelling.name && tags == spelling.tags
-            }
+            None => self
+                .alias(target)
+                .is_some_and(|alias| alias.form.is(spelling, self.context(alias.context))),
         }
     }
 
@@ -528,111 +496,8 @@ impl Target {
     }
 }
 
-impl Context {
-    /// Whether name and tags are spelled so, in the context's own order.
-    #[inline]
-    fn is_spelled(&self, spelling: Spelling<'_>) -> bool {
-        is_same(self.name().as_bytes(), spelling.name)
-            && is_joined(spelling.tags, self.tags().iter())
-    }
-}
-
-impl Form {
-    fn of(spelling: Spelling<'_>, context: Option<&Context>) -> Self {
-        if let Some(context) = context
-            && context.name().as_bytes() == spelling.name
-        {
-            if context.is_spelled(spelling) {
-                return Self::Own;
-            }
-            let order: Option<Box<[u16]>> = spelling
-                .tags
-                .split(|&byte| byte == b',')
-                .map(|tag| {
-                    let position =
-                        context.tags().binary_search_by(|known| known.as_str().as_bytes().cmp(tag));
-                    u16::try_from(position.ok()?).ok()
-                })
-                .collect();
-            if let Some(order) = order
-                && is_joined(spelling.tags, in_order(context, &order))
-            {
-                return Self::Permuted(order);
-            }
-        }
-        let copy = [spelling.name, spelling.tags].concat().into_boxed_slice();
-        Self::Copy(Box::new((spelling.name.len(), copy)))
-    }
-
-    /// Estimated memory in bytes, the part that every spelling has left out.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Own => 0,
-            Self::Permuted(order) => 16 + 2 * order.len(),
-            Self::Copy(copy) => 56 + copy.1.len(),
-        }
-    }
-}
-
-/// A context's tags in the order of a spelling.
-fn in_order<'a>(context: &'a Context, order: &'a [u16]) -> impl Iterator<Item = &'a Tag> {
-    order.iter().filter_map(|&at| context.tags().get(usize::from(at)))
-}
-
-/// Whether `joined` is the given tags with a comma between each two.
-#[inline]
-fn is_joined<'a>(joined: &[u8], mut tags: impl Iterator<Item = &'a Tag>) -> bool {
-    let Some(first) = tags.next() else { return joined.is_empty() };
-    let Some(mut rest) = strip(joined, first) else { return false };
-    for tag in tags {
-        let [b',', after @ ..] = rest else { return false };
-        let Some(after) = strip(after, tag) else { return false };
-        rest = after;
-    }
-    rest.is_empty()
-}
-
-#[inline]
-fn strip<'a>(bytes: &'a [u8], tag: &Tag) -> Option<&'a [u8]> {
-    let tag = tag.as_str().as_bytes();
-    let (start, rest) = bytes.split_at_checked(tag.len())?;
-    is_same(start, tag).then_some(rest)
-}
-
-/// Whether two texts are equal. Names and tags are short: a call costs more than the comparison.
-#[inline]
-fn is_same(one: &[u8], two: &[u8]) -> bool {
-    const WORD: usize = size_of::<u64>();
-    if one.len() != two.len() {
-        return false;
-    }
-    let (Some(one_end), Some(two_end)) = (one.last_chunk::<WORD>(), two.last_chunk::<WORD>())
-    else {
-        return std::iter::zip(one, two).all(|(one, two)| one == two);
-    };
-    let (one_words, two_words) = (one.as_chunks::<WORD>().0, two.as_chunks::<WORD>().0);
-    // The last word overlaps the one before it.
-    one_words.iter().zip(two_words).all(|(one, two)| one == two) && one_end == two_end
-}
-
 fn context_bytes(context: &Context) -> usize {
     CONTEXT_BYTES_FIXED + size_of_val(context.tags())
-}
-
-/// A line of the cache, in bytes; a wrong number costs time alone.
-const CACHE_LINE: usize = 64;
-
-/// Asks for the memory at an address, without waiting for it.
-#[inline]
-#[allow(unsafe_code, reason = "prefetching has no safe function on stable Rust")]
-pub(crate) fn prefetch<T>(address: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing that the program could see and faults on no address.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
 
 /// The half of a hash that is kept.

@@ -1,0 +1,129 @@
+//! A spelling: name and tags of a message as they came, and how one is told from another.
+//!
+//! Names and tags are compared with the texts that the context has already. A context keeps no second
+//! copy of a spelling unless enrichment changed more than the order of its tags.
+
+use super::{Context, Tag};
+
+/// Name and tag section of a message as they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spelling<'a> {
+    /// The name before enrichment.
+    pub name: &'a [u8],
+    /// The tag section without its `#`.
+    pub tags: &'a [u8],
+}
+
+/// How a spelling is told from others with the same hash.
+#[derive(Debug)]
+pub(super) enum Form {
+    /// Name and tags are the context's, in its order.
+    Own,
+    /// The name is the context's; these are the positions of its tags in the order of the spelling.
+    Permuted(Box<[u16]>),
+    /// Name, then tags, as they came; the name's length in front.
+    Copy(Box<(usize, Box<[u8]>)>),
+}
+
+impl Context {
+    /// Whether name and tags are spelled so, in the context's own order.
+    #[inline]
+    pub(super) fn is_spelled(&self, spelling: Spelling<'_>) -> bool {
+        is_same(self.name().as_bytes(), spelling.name)
+            && is_joined(spelling.tags, self.tags().iter())
+    }
+}
+
+impl Form {
+    pub(super) fn of(spelling: Spelling<'_>, context: Option<&Context>) -> Self {
+        if let Some(context) = context
+            && context.name().as_bytes() == spelling.name
+        {
+            if context.is_spelled(spelling) {
+                return Self::Own;
+            }
+            let order: Option<Box<[u16]>> = spelling
+                .tags
+                .split(|&byte| byte == b',')
+                .map(|tag| {
+                    let position =
+                        context.tags().binary_search_by(|known| known.as_str().as_bytes().cmp(tag));
+                    u16::try_from(position.ok()?).ok()
+                })
+                .collect();
+            if let Some(order) = order
+                && is_joined(spelling.tags, in_order(context, &order))
+            {
+                return Self::Permuted(order);
+            }
+        }
+        let copy = [spelling.name, spelling.tags].concat().into_boxed_slice();
+        Self::Copy(Box::new((spelling.name.len(), copy)))
+    }
+
+    /// Whether this form, of a spelling of `context`, is the given spelling, every byte of it.
+    pub(super) fn is(&self, spelling: Spelling<'_>, context: Option<&Context>) -> bool {
+        match (self, context) {
+            (Self::Own, Some(context)) => context.is_spelled(spelling),
+            (Self::Permuted(order), Some(context)) => {
+                is_same(context.name().as_bytes(), spelling.name)
+                    && is_joined(spelling.tags, in_order(context, order))
+            }
+            (Self::Copy(copy), _) => {
+                let (name, tags) = copy.1.split_at(copy.0.min(copy.1.len()));
+                name == spelling.name && tags == spelling.tags
+            }
+            (Self::Own | Self::Permuted(_), None) => false,
+        }
+    }
+
+    /// Estimated memory in bytes, the part that every spelling has left out.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Own => 0,
+            Self::Permuted(order) => 16 + 2 * order.len(),
+            Self::Copy(copy) => 56 + copy.1.len(),
+        }
+    }
+}
+
+/// A context's tags in the order of a spelling.
+fn in_order<'a>(context: &'a Context, order: &'a [u16]) -> impl Iterator<Item = &'a Tag> {
+    order.iter().filter_map(|&at| context.tags().get(usize::from(at)))
+}
+
+/// Whether `joined` is the given tags with a comma between each two.
+#[inline]
+fn is_joined<'a>(joined: &[u8], mut tags: impl Iterator<Item = &'a Tag>) -> bool {
+    let Some(first) = tags.next() else { return joined.is_empty() };
+    let Some(mut rest) = strip(joined, first) else { return false };
+    for tag in tags {
+        let [b',', after @ ..] = rest else { return false };
+        let Some(after) = strip(after, tag) else { return false };
+        rest = after;
+    }
+    rest.is_empty()
+}
+
+#[inline]
+fn strip<'a>(bytes: &'a [u8], tag: &Tag) -> Option<&'a [u8]> {
+    let tag = tag.as_str().as_bytes();
+    let (start, rest) = bytes.split_at_checked(tag.len())?;
+    is_same(start, tag).then_some(rest)
+}
+
+/// Whether two texts are equal. Names and tags are short: a call costs more than the comparison.
+#[inline]
+fn is_same(one: &[u8], two: &[u8]) -> bool {
+    const WORD: usize = size_of::<u64>();
+    if one.len() != two.len() {
+        return false;
+    }
+    let (Some(one_end), Some(two_end)) = (one.last_chunk::<WORD>(), two.last_chunk::<WORD>())
+    else {
+        return std::iter::zip(one, two).all(|(one, two)| one == two);
+    };
+    let (one_words, two_words) = (one.as_chunks::<WORD>().0, two.as_chunks::<WORD>().0);
+    // The last word overlaps the one before it.
+    one_words.iter().zip(two_words).all(|(one, two)| one == two) && one_end == two_end
+}
