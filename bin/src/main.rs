@@ -11,6 +11,8 @@ mod endpoints;
 #[cfg(feature = "planted-faults")]
 mod faults;
 mod flushes;
+#[cfg(feature = "generate")]
+mod generate;
 mod grace;
 mod http;
 mod identity;
@@ -43,6 +45,10 @@ use std::process::ExitCode;
 use tracing::{error, warn};
 
 fn main() -> ExitCode {
+    #[cfg(feature = "generate")]
+    if let Some(exit_status) = generate::run() {
+        return exit_status;
+    }
     match Cli::parse().command {
         Command::Run(run) => ExitCode::from(agent::run(run)),
         Command::Init(init) => ExitCode::from(agent::init(init)),
