@@ -16,7 +16,7 @@ use lastdrop_lab::task::TaskOptions;
 use lastdrop_lab::units;
 
 pub(crate) use bench::{BenchArgs, Experiment};
-pub(crate) use throughput::DrainArgs;
+pub(crate) use throughput::{DrainArgs, Measurement};
 
 /// The workbench of lastdrop: demo, embedded intake, load generator.
 #[derive(Debug, Parser)]
@@ -331,7 +331,7 @@ mod tests {
                 examples += 1;
             }
         }
-        assert_eq!(examples, 20);
+        assert_eq!(examples, 24);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod interrupt;
 pub mod load;
 pub mod memory_load;
 pub mod process;
+pub mod rig;
 pub mod sink;
 pub mod task;
 pub mod units;

@@ -10,7 +10,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use lastdrop_lab::demo::{self, Screen};
 use lastdrop_lab::experiment::report::{self, Report};
-use lastdrop_lab::experiment::{self, burst, engine, ingest, job, seal, sigterm, spool, stream};
+use lastdrop_lab::experiment::{
+    self, burst, contexts, engine, idle, ingest, job, memory, seal, sigterm, spool, start, stop,
+    stream, zero_loss,
+};
 use lastdrop_lab::intake::{Intake, IntakeOptions};
 use lastdrop_lab::interrupt::Interrupt;
 use lastdrop_lab::sink::Target;
@@ -18,7 +21,9 @@ use lastdrop_lab::{drain, load, task, vectors};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use cli::{BenchArgs, Cli, Command, DemoArgs, DrainArgs, Experiment, IntakeArgs, VectorKind};
+use cli::{
+    BenchArgs, Cli, Command, DemoArgs, DrainArgs, Experiment, IntakeArgs, Measurement, VectorKind,
+};
 
 /// What was checked does not hold.
 const FAILED: u8 = 1;
@@ -64,13 +69,7 @@ fn run_bench(BenchArgs { json, out, experiment }: BenchArgs) -> Done {
     let screen = &mut Screen::stderr();
     let finding = match experiment {
         Experiment::Job(args) => job::run(&args.into(), screen)?,
-        Experiment::Engine(args) => engine::run(&args.into(), screen),
-        Experiment::Ingest(mut args) => {
-            let agent = experiment::agent(args.agent.take(), screen)?;
-            let interrupt = Interrupt::on_signals()?;
-            let report = ingest::run(&args.options(agent), &interrupt, screen)?;
-            return show(&report, json, out);
-        }
+        Experiment::Measure(measurement) => return show(&measure(measurement, screen)?, json, out),
         Experiment::Burst(args) => burst::run(&args.into(), screen)?,
         Experiment::Sigterm(args) => sigterm::run(&args.into(), screen)?,
         Experiment::Stream(args) => stream::run(&args.into(), screen)?,
@@ -92,6 +91,45 @@ fn run_bench(BenchArgs { json, out, experiment }: BenchArgs) -> Done {
     }
     let failed = !finding.complaints.is_empty();
     Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+fn measure(
+    measurement: Measurement,
+    screen: &mut Screen,
+) -> Result<Report, Box<dyn std::error::Error>> {
+    let interrupt = &Interrupt::on_signals()?;
+    let mut agent = |named: &mut Option<PathBuf>| experiment::agent(named.take(), screen);
+    Ok(match measurement {
+        Measurement::Engine(args) => engine::run(&args.into(), interrupt, screen)?,
+        Measurement::Ingest(mut args) => {
+            let agent = agent(&mut args.agent)?;
+            ingest::run(&args.options(agent), interrupt, screen)?
+        }
+        Measurement::ZeroLoss(mut args) => {
+            let agent = agent(&mut args.agent)?;
+            zero_loss::run(&args.options(agent), interrupt, screen)?
+        }
+        Measurement::Contexts(mut args) => {
+            let agent = agent(&mut args.agent)?;
+            contexts::run(&args.options(agent), interrupt, screen)?
+        }
+        Measurement::Memory(mut args) => {
+            let agent = agent(&mut args.agent)?;
+            memory::run(&args.options(agent), interrupt, screen)?
+        }
+        Measurement::Start(mut args) => {
+            let agent = agent(&mut args.agent)?;
+            start::run(&args.options(agent), interrupt, screen)?
+        }
+        Measurement::Idle(mut args) => {
+            let agent = agent(&mut args.agent)?;
+            idle::run(&args.options(agent), interrupt, screen)?
+        }
+        Measurement::Stop(mut args) => {
+            let agent = agent(&mut args.agent)?;
+            stop::run(&args.options(agent), screen)?
+        }
+    })
 }
 
 fn run_drain(args: DrainArgs) -> Done {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use crate::load::{Kind, Random};
 
-/// Fewest messages, so that one pass over few contexts isn't the same short loop.
+/// Fewest messages of a load that is timed: one pass over few contexts is no short loop then.
 const MESSAGES_MIN: u32 = 1 << 16;
 
 /// Distinct metric names; further contexts differ in their tags.
@@ -23,13 +23,25 @@ pub struct MemoryLoad {
 }
 
 impl MemoryLoad {
-    /// Messages of one type, of some 110 bytes each, all contexts equally often, packed into
-    /// datagrams of up to `datagram_bytes` bytes.
+    /// Messages of one type, of some 110 bytes each, all contexts equally often and some 65,000
+    /// times in all at least, packed into datagrams of up to `datagram_bytes` bytes.
     #[must_use]
     pub fn new(contexts: u32, kind: Kind, datagram_bytes: usize, seed: u64) -> Self {
+        Self::with_messages(MESSAGES_MIN, contexts, kind, datagram_bytes, seed)
+    }
+
+    /// The same with at least so many messages.
+    #[must_use]
+    pub fn with_messages(
+        messages_min: u32,
+        contexts: u32,
+        kind: Kind,
+        datagram_bytes: usize,
+        seed: u64,
+    ) -> Self {
         let contexts = contexts.max(1);
         let mut random = Random::new(seed);
-        let repeats = MESSAGES_MIN.div_ceil(contexts);
+        let repeats = messages_min.div_ceil(contexts).max(1);
         let mut order: Vec<u32> = (0..repeats).flat_map(|_| 0..contexts).collect();
         random.shuffle(&mut order);
         let mut load = Self { bytes: Vec::new(), ends: Vec::new(), messages: 0 };
@@ -94,7 +106,7 @@ pub struct Chunk<'a> {
 
 impl<'a> Chunk<'a> {
     /// The datagrams, in order.
-    pub fn datagrams(self) -> impl Iterator<Item = &'a [u8]> {
+    pub fn datagrams(self) -> impl Iterator<Item = &'a [u8]> + Clone {
         let range = self.first..self.end;
         range.map(move |index| &self.load.bytes[self.load.start(index)..self.load.ends[index]])
     }

@@ -13,7 +13,7 @@ use lastdrop_lab::experiment::spool::SpoolOptions;
 use lastdrop_lab::experiment::stream::StreamOptions;
 use lastdrop_lab::units;
 
-use super::throughput::{EngineArgs, IngestArgs};
+use super::throughput::Measurement;
 
 /// Run an experiment that compares what the agent claims with what others have counted.
 #[derive(Debug, Args)]
@@ -28,7 +28,9 @@ Examples:
   lastdrop-lab bench stream --clients 1000
   lastdrop-lab bench spool --seeds 100
   lastdrop-lab bench engine
-  lastdrop-lab bench ingest udp moderate --rounds 5")]
+  lastdrop-lab bench ingest udp moderate --rounds 5
+  lastdrop-lab bench zero-loss
+  lastdrop-lab bench memory --contexts 100000 --time 15s")]
 pub(crate) struct BenchArgs {
     /// Print the finding as JSON
     #[arg(long, global = true)]
@@ -51,8 +53,8 @@ pub(crate) enum Experiment {
     Seal(SealArgs),
     Stream(StreamArgs),
     Spool(SpoolArgs),
-    Engine(EngineArgs),
-    Ingest(IngestArgs),
+    #[command(flatten)]
+    Measure(Measurement),
 }
 
 /// Tasks in wrapper mode, each with a steady stream and a burst right before its exit.

@@ -3,12 +3,31 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use lastdrop_lab::drain::DrainSource;
+use lastdrop_lab::experiment::contexts::ContextsOptions;
 use lastdrop_lab::experiment::engine::EngineOptions;
+use lastdrop_lab::experiment::idle::IdleOptions;
 use lastdrop_lab::experiment::ingest::{self, IngestOptions};
+use lastdrop_lab::experiment::memory::MemoryOptions;
+use lastdrop_lab::experiment::start::StartOptions;
+use lastdrop_lab::experiment::stop::StopOptions;
+use lastdrop_lab::experiment::zero_loss::ZeroLossOptions;
 use lastdrop_lab::load::Kind;
 use lastdrop_lab::units;
+
+/// The experiments on speed and size: each gives a report with plots.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Measurement {
+    Engine(EngineArgs),
+    Ingest(IngestArgs),
+    ZeroLoss(ZeroLossArgs),
+    Contexts(ContextsArgs),
+    Memory(MemoryArgs),
+    Start(StartArgs),
+    Idle(IdleArgs),
+    Stop(StopArgs),
+}
 
 /// Drain the sockets that the agent would have, and nothing else, until SIGINT or SIGTERM.
 ///
@@ -104,5 +123,126 @@ impl IngestArgs {
     pub(crate) fn options(self, agent: PathBuf) -> IngestOptions {
         let Self { agent: _, only, rounds, time, moderate, contexts } = self;
         IngestOptions { agent, only, rounds, time, moderate, contexts }
+    }
+}
+
+/// The highest rate without a loss, beside a receiver that drains one socket.
+#[derive(Debug, Args)]
+pub(crate) struct ZeroLossArgs {
+    /// The agent to run [default: lastdrop beside this program; built if it isn't there]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) agent: Option<PathBuf>,
+    /// How long each rate is sent
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "2s")]
+    time: Duration,
+}
+
+impl ZeroLossArgs {
+    /// The options, with the agent that was found.
+    pub(crate) fn options(self, agent: PathBuf) -> ZeroLossOptions {
+        ZeroLossOptions { agent, time: self.time }
+    }
+}
+
+/// What a message costs by the number of contexts, beside a receiver that only drains.
+#[derive(Debug, Args)]
+pub(crate) struct ContextsArgs {
+    /// The agent to run [default: lastdrop beside this program; built if it isn't there]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) agent: Option<PathBuf>,
+    /// Numbers of contexts
+    #[arg(long, value_name = "COUNT,…", value_delimiter = ',')]
+    #[arg(default_values_t = [1_000, 12_000, 100_000, 1_000_000])]
+    contexts: Vec<u32>,
+    /// How long each receiver is loaded
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "4s")]
+    time: Duration,
+}
+
+impl ContextsArgs {
+    /// The options, with the agent that was found.
+    pub(crate) fn options(self, agent: PathBuf) -> ContextsOptions {
+        ContextsOptions { agent, contexts: self.contexts, time: self.time }
+    }
+}
+
+/// Resident memory by the number of contexts, while they are sampled and flushed.
+#[derive(Debug, Args)]
+pub(crate) struct MemoryArgs {
+    /// The agent to run [default: lastdrop beside this program; built if it isn't there]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) agent: Option<PathBuf>,
+    /// Numbers of contexts
+    #[arg(long, value_name = "COUNT,…", value_delimiter = ',')]
+    #[arg(default_values_t = [12_000, 100_000, 1_000_000])]
+    contexts: Vec<u32>,
+    /// How long they are sampled
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "25s")]
+    time: Duration,
+}
+
+impl MemoryArgs {
+    /// The options, with the agent that was found.
+    pub(crate) fn options(self, agent: PathBuf) -> MemoryOptions {
+        MemoryOptions { agent, contexts: self.contexts, time: self.time }
+    }
+}
+
+/// What an agent costs that gets nothing: wake-ups, processor time, memory.
+#[derive(Debug, Args)]
+pub(crate) struct IdleArgs {
+    /// The agent to run [default: lastdrop beside this program; built if it isn't there]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) agent: Option<PathBuf>,
+    /// How long it is watched
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "30s")]
+    time: Duration,
+}
+
+impl IdleArgs {
+    /// The options, with the agent that was found.
+    pub(crate) fn options(self, agent: PathBuf) -> IdleOptions {
+        IdleOptions { agent, time: self.time }
+    }
+}
+
+/// From the start to the first datagram, beside a program that does nothing.
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// The agent to run [default: lastdrop beside this program; built if it isn't there]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) agent: Option<PathBuf>,
+    /// Starts of each
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+}
+
+impl StartArgs {
+    /// The options, with the agent that was found.
+    pub(crate) fn options(self, agent: PathBuf) -> StartOptions {
+        StartOptions { agent, runs: self.runs }
+    }
+}
+
+/// From a wrapped task's exit to the agent's, beside a task without an agent.
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// The agent to run [default: lastdrop beside this program; built if it isn't there]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) agent: Option<PathBuf>,
+    /// Tasks of each kind
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Messages that a task sends right before its exit
+    #[arg(long, value_name = "COUNT", default_value_t = 500)]
+    burst: u64,
+}
+
+impl StopArgs {
+    /// The options, with the agent that was found.
+    pub(crate) fn options(self, agent: PathBuf) -> StopOptions {
+        StopOptions { agent, runs: self.runs, burst: self.burst }
     }
 }

@@ -20,7 +20,7 @@ use crate::task;
 
 /// What a socket asks for to get 212,992 bytes, the usual `net.core.rmem_default`: the kernel grants
 /// twice what is asked for.
-const BUFFER_ASKED: usize = 106_496;
+pub(super) const BUFFER_ASKED: usize = 106_496;
 
 /// What is granted for it.
 const BUFFER_BYTES: usize = 2 * BUFFER_ASKED;

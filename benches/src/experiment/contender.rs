@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::counted;
 use super::sidecar::{Setup, Sidecar, Transport};
 use crate::drain::DrainReport;
-use crate::load::{self, LoadOptions, LoadReport};
+use crate::load::{self, Length, Load, LoadOptions, LoadReport};
 use crate::process::{Process, Start, Usage, pin};
 use crate::sink::Target;
 
@@ -45,13 +45,16 @@ pub(super) struct DrainKind {
 }
 
 /// One load on one receiver.
-pub(super) struct Trial<'a> {
+pub(super) struct Trial {
     /// The agent.
-    pub(super) agent: &'a Path,
+    pub(super) agent: PathBuf,
     /// Which of its sockets is loaded.
     pub(super) transport: Transport,
     /// The load, whatever its target.
     pub(super) load: LoadOptions,
+    /// How long the same is sent before, unmeasured, so that its contexts are known; only where
+    /// senders wait, for its losses would be taken for the load's.
+    pub(super) warm_up: Option<Duration>,
     /// Processors of the receiver and of the sender; empty for all.
     pub(super) cpus: Vec<usize>,
 }
@@ -61,6 +64,8 @@ pub(super) struct Trial<'a> {
 pub(super) struct Account {
     /// What was sent.
     pub(super) load: LoadReport,
+    /// Datagrams of the load before it, all of them taken.
+    pub(super) warm_up_datagrams: u64,
     /// Datagrams that the receiver took.
     pub(super) received: u64,
     /// Datagrams that the kernel dropped.
@@ -102,13 +107,23 @@ impl Account {
         (cpu_s > 0.0).then(|| self.messages() / cpu_s / 1e6)
     }
 
+    /// Datagrams sent a second.
+    pub(super) fn sent_rate(&self) -> f64 {
+        number(self.load.datagrams) / self.load.seconds
+    }
+
+    /// The share of the datagrams that the kernel dropped.
+    pub(super) fn lost_share(&self) -> f64 {
+        number(self.dropped) / number(self.load.datagrams)
+    }
+
     /// Datagrams that were neither taken nor counted as dropped.
     pub(super) fn unaccounted(&self) -> u64 {
         self.load.datagrams.abs_diff(self.received + self.dropped)
     }
 }
 
-impl Trial<'_> {
+impl Trial {
     /// Runs the load on a fresh receiver.
     pub(super) fn run(&self, contender: &Contender) -> io::Result<Account> {
         match contender {
@@ -121,7 +136,7 @@ impl Trial<'_> {
         let mut sidecar = Sidecar::start(Setup {
             settings: settings.to_vec(),
             cpus: self.cpus.clone(),
-            ..Setup::new(self.agent, self.transport)?
+            ..Setup::new(&self.agent, self.transport)?
         })?;
         let mut account = self.account(sidecar.target(), || sidecar.usage())?;
         let end = sidecar.end(Signal::TERM)?;
@@ -130,7 +145,7 @@ impl Trial<'_> {
         }
         let of_transport =
             |what| counted(&end.receipt, &format!("/receivers/{what}/{}", self.transport.name()));
-        account.received = of_transport("received");
+        account.received = of_transport("received").saturating_sub(account.warm_up_datagrams);
         account.dropped = of_transport("kernel_dropped");
         account.receipt = end.receipt;
         Ok(account)
@@ -160,7 +175,7 @@ impl Trial<'_> {
         let report = log.split_once('\n').map_or("", |(_, report)| report);
         let report: DrainReport = serde_json::from_str(report)
             .map_err(|error| io::Error::other(format!("{error} in what drains says: {log}")))?;
-        account.received = report.datagrams;
+        account.received = report.datagrams.saturating_sub(account.warm_up_datagrams);
         account.dropped = report.kernel_dropped;
         Ok(account)
     }
@@ -172,10 +187,30 @@ impl Trial<'_> {
         usage: impl Fn() -> io::Result<Usage>,
     ) -> io::Result<Account> {
         let load = LoadOptions { target: target.clone(), ..self.load.clone() };
+        let warm_up_datagrams = match self.warm_up {
+            Some(time) => {
+                let warm_up = LoadOptions { length: Length::Time(time), ..load.clone() };
+                self.send(load::prepare(&warm_up)?)?.datagrams
+            }
+            None => 0,
+        };
         let load = load::prepare(&load)?;
-        rest(&usage)?;
-        let before = usage()?;
-        let report = thread::scope(|scope| {
+        let before = rest(&usage)?;
+        let report = self.send(load)?;
+        let after = rest(&usage)?;
+        Ok(Account {
+            load: report,
+            warm_up_datagrams,
+            cpu: after.cpu.saturating_sub(before.cpu),
+            worker_cpu: after.cpu_of("work").saturating_sub(before.cpu_of("work")),
+            rss_bytes: after.rss_bytes,
+            ..Account::default()
+        })
+    }
+
+    /// Sends from the processors of the trial.
+    fn send(&self, load: Load) -> io::Result<LoadReport> {
+        thread::scope(|scope| {
             let sending = scope.spawn(|| {
                 if !self.cpus.is_empty() {
                     pin(&self.cpus)?;
@@ -183,14 +218,6 @@ impl Trial<'_> {
                 load.run()
             });
             sending.join().map_err(|_| io::Error::other("a sender panicked"))?
-        })?;
-        let after = rest(&usage)?;
-        Ok(Account {
-            load: report,
-            cpu: after.cpu.saturating_sub(before.cpu),
-            worker_cpu: after.cpu_of("work").saturating_sub(before.cpu_of("work")),
-            rss_bytes: after.rss_bytes,
-            ..Account::default()
         })
     }
 }

@@ -6,7 +6,7 @@
 mod scenario;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -94,9 +94,10 @@ impl Round {
         interrupt: &Interrupt,
     ) -> io::Result<Self> {
         let trial = Trial {
-            agent: Path::new(&options.agent),
+            agent: options.agent.clone(),
             transport: scenario.transport,
             load: load(scenario, options),
+            warm_up: None,
             cpus: scenario.cpus(),
         };
         let beside = trial.run(&scenario.beside.contender())?;

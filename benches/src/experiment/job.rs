@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Finding, Spread, at_endpoints, counted, spread};
+use super::{Finding, at_endpoints, counted, spread};
 use crate::demo::{self, DemoError, DemoOptions, Outcome, Screen, during};
 use crate::intake::{Fault, Script, Span};
 use crate::task;
@@ -189,15 +189,19 @@ fn row(number: u32, outcome: &Outcome) -> Row {
 }
 
 /// How long an exit takes with nothing else going on.
-struct Alone {
+pub(super) struct Alone {
     /// From the task's last statement to the agent's end.
-    wrapped: Spread,
+    pub(super) wrapped: Vec<Duration>,
     /// From the task's last statement to its own end.
-    bare: Spread,
+    pub(super) bare: Vec<Duration>,
 }
 
 impl Alone {
-    fn measure(count: u32, task: &DemoOptions, screen: &mut Screen) -> Result<Self, DemoError> {
+    pub(super) fn measure(
+        count: u32,
+        task: &DemoOptions,
+        screen: &mut Screen,
+    ) -> Result<Self, DemoError> {
         // The burst is what has to be drained; a stream before it would only take time.
         let task = DemoOptions { stream: 0, script: Script::default(), ..task.clone() };
         let mut wrapped = Vec::new();
@@ -207,7 +211,7 @@ impl Alone {
             wrapped.extend(demo::run(&task, &mut Screen::quiet())?.drain);
             bare.extend(bare_exit(task.burst).map_err(during("run a task without an agent"))?);
         }
-        Ok(Self { wrapped: spread(wrapped), bare: spread(bare) })
+        Ok(Self { wrapped, bare })
     }
 }
 
@@ -239,6 +243,7 @@ fn finding(options: &JobOptions, rows: &[Row], alone: &Alone) -> Finding {
     let kernel_dropped: u64 = rows.iter().map(|row| row.kernel_dropped).sum();
     let duplicate_points: u64 = rows.iter().map(|row| row.duplicate_points).sum();
     let drains = spread(rows.iter().filter_map(|row| row.drain).collect());
+    let (alone_wrapped, alone_bare) = (spread(alone.wrapped.clone()), spread(alone.bare.clone()));
     let mut complaints: Vec<String> =
         rows.iter().flat_map(|row| row.complaints.iter().cloned()).collect();
     if rows.len() != options.tasks as usize || rows.is_empty() {
@@ -257,8 +262,8 @@ fn finding(options: &JobOptions, rows: &[Row], alone: &Alone) -> Finding {
         ("dropped by the kernel", format!("{kernel_dropped}")),
         ("points that came twice", format!("{duplicate_points}")),
         ("task's exit to agent's exit, under this load", drains.to_string()),
-        ("the same, one at a time", alone.wrapped.to_string()),
-        ("a task's own exit without an agent", alone.bare.to_string()),
+        ("the same, one at a time", alone_wrapped.to_string()),
+        ("a task's own exit without an agent", alone_bare.to_string()),
     ];
     for (what, value) in rows_of_table {
         // A string takes all.
@@ -269,8 +274,8 @@ fn finding(options: &JobOptions, rows: &[Row], alone: &Alone) -> Finding {
         "fault": fault.map(|fault| format!("{fault:?}")),
         "whole": whole, "sent": sent, "accepted": accepted, "balanced": balanced,
         "kernel_dropped": kernel_dropped, "duplicate_points": duplicate_points,
-        "drain": drains.to_json(), "drain_alone": alone.wrapped.to_json(),
-        "bare_exit": alone.bare.to_json(),
+        "drain": drains.to_json(), "drain_alone": alone_wrapped.to_json(),
+        "bare_exit": alone_bare.to_json(),
     });
     Finding { table, json, complaints }
 }

@@ -6,17 +6,23 @@
 
 pub mod burst;
 mod contender;
+pub mod contexts;
 pub mod engine;
+pub mod idle;
 pub mod ingest;
 pub mod job;
+pub mod memory;
 pub mod plot;
 pub mod report;
 pub mod seal;
 mod sidecar;
 pub mod sigterm;
 pub mod spool;
+pub mod start;
 pub mod stats;
+pub mod stop;
 pub mod stream;
+pub mod zero_loss;
 
 use std::fmt;
 use std::path::PathBuf;
