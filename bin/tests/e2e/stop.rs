@@ -32,6 +32,21 @@ fn what_a_client_sends_in_the_two_seconds_after_sigterm_is_accepted() {
     arrived(&intake, &report);
 }
 
+/// As many payloads as connections, and an intake that answers none of them: nobody waits in line.
+#[test]
+fn the_payloads_of_the_last_flush_go_out_at_once() {
+    let intake = intake("silent*1000");
+    let setup = Setup::run(&intake).env("DD_SERIALIZER_MAX_SERIES_POINTS_PER_PAYLOAD", "10");
+    let agent = setup.args(&["--stop-timeout=4s"]).start();
+    let target = agent.udp_target();
+    for context in 0..40 {
+        send(&target, &[&format!("at.once:1|c|#context:{context}")]);
+    }
+    let ended = agent.stop();
+    assert_eq!(ended.count("/endpoints/0/unknown/deadline/payloads"), 4, "{ended}");
+    assert_eq!((intake.totals().requests, intake.totals().connections), (4, 4), "{ended}");
+}
+
 /// The silence that is waited for otherwise is longer than this test has patience.
 #[test]
 fn a_client_that_closes_its_stream_after_sigterm_has_said_its_last_word() {

@@ -34,6 +34,23 @@ fn an_authority_of_ones_own_is_trusted_from_either_variable() {
     }
 }
 
+/// A handshake costs round trips that a stop has no time for: the connection of an earlier flush
+/// serves.
+#[test]
+fn the_stop_delivers_over_a_connection_that_is_there() {
+    let intake = intake(Certificate::Valid);
+    let agent = trusting(&intake, "LASTDROP_CA_FILE").0.start();
+    send_to(&agent);
+    agent.signal(rustix::process::Signal::USR1);
+    wait_for(&intake, "series and a sketch", |totals| totals.accepted_requests == 2);
+    let connections = intake.totals().connections;
+    send_to(&agent);
+    let ended = agent.stop();
+    ended.is_lossless(0);
+    let totals = intake.totals();
+    assert_eq!((totals.connections, totals.requests), (connections, 4), "{ended}");
+}
+
 #[test]
 fn a_server_with_another_name_gets_nothing() {
     let intake = intake(Certificate::WrongName);
