@@ -133,29 +133,14 @@ pub(crate) struct Stopping {
     stage: Stage,
     /// The clients when they were last seen to do anything, and when that was.
     heard: Option<(Clients, Instant)>,
-    /// Whether a stream was held while lingering.
-    held: Held,
-}
-
-/// Whether a stream was held while lingering.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
-    Never,
-    Once,
-}
-
-impl Held {
-    /// The same, or once if a stream is held now.
-    const fn or_by(self, clients: Clients) -> Self {
-        if clients.streams > 0 { Self::Once } else { self }
-    }
+    /// True if a stream was open when the stop was asked for, or since.
+    held: bool,
 }
 
 impl Stopping {
     /// A stop that begins while the clients are like this.
-    pub(crate) fn new(times: Times, linger: Linger, clients: Clients) -> Self {
-        let held = Held::Never.or_by(clients);
-        Self { times, linger, stage: Stage::Linger, heard: None, held }
+    pub(crate) const fn new(times: Times, linger: Linger, clients: Clients) -> Self {
+        Self { times, linger, stage: Stage::Linger, heard: None, held: clients.streams > 0 }
     }
 
     /// Says what to do next; to be asked again once that is done.
@@ -198,8 +183,8 @@ impl Stopping {
             _ => now,
         };
         self.heard = Some((clients, since));
-        self.held = self.held.or_by(clients);
-        let all_left = self.held == Held::Once && clients.streams == 0 && clients.datagrams == 0;
+        self.held |= clients.streams > 0;
+        let all_left = self.held && clients.streams == 0 && clients.datagrams == 0;
         since + if all_left { silence.min(LEFT_SILENCE) } else { silence }
     }
 }
