@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Counts don't depend on what else the machine does. What is left of chance, the seeds of hash
-//! tables, moves them by less than a percent. They do change with compiler and libraries: the
+//! tables, moves them by about a percent. They do change with compiler and libraries: the
 //! baseline says which ones it was made with.
 
 #[path = "../cases/mod.rs"]
