@@ -12,8 +12,9 @@
 
 use std::time::Duration;
 
-/// Longest rest: it bounds what a stop or a slot's close could ever wait, if nothing woke them.
-const REST_MAX: Duration = Duration::from_millis(5);
+/// Longest rest: it bounds what a stop or a slot's close could ever wait, if nothing woke them, and
+/// the age of a datagram that a worker sees.
+const REST_MAX: Duration = Duration::from_millis(20);
 
 /// A rest shorter than this is not worth its timer.
 const REST_MIN: Duration = Duration::from_micros(500);
@@ -62,16 +63,17 @@ mod tests {
         assert_eq!(longest(0), None);
         assert_eq!(longest(212_992), None);
         assert_eq!(longest(64 * 212_992), Some(Duration::from_nanos(64 * 256 * 400 / 2)));
-        assert_eq!(longest(52 << 20), Some(REST_MAX));
+        assert_eq!(longest(52 << 20), Some(Duration::from_nanos((52 << 20) / 832 * 400 / 2)));
+        assert_eq!(longest(1 << 30), Some(REST_MAX));
     }
 
     #[test]
     fn only_load_brings_a_rest() {
-        let mut rest = Rest::new(52 << 20);
+        let mut rest = Rest::new(1 << 30);
         assert_eq!(rest.after_sweep(1, 1_000 * MS), None, "one after a pause");
         assert_eq!(rest.after_sweep(2, 2_000 * MS), None, "and another");
         assert_eq!(rest.after_sweep(6, 2_000 * MS + MS / 10), Some(REST_MAX));
-        assert_eq!(rest.after_sweep(256, 2_005 * MS), Some(REST_MAX));
-        assert_eq!(rest.after_sweep(256, 2_010 * MS), None, "it is over");
+        assert_eq!(rest.after_sweep(256, 2_020 * MS), Some(REST_MAX));
+        assert_eq!(rest.after_sweep(256, 2_040 * MS), None, "it is over");
     }
 }
