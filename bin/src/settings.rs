@@ -212,7 +212,7 @@ pub(crate) fn context_bytes(config: &Config) -> usize {
 }
 
 /// Memory for contexts unless configured, in bytes.
-const CONTEXT_BYTES_DEFAULT: u64 = 128 << 20;
+const CONTEXT_BYTES_DEFAULT: u64 = 256 << 20;
 
 /// Part of the container's memory limit that it may be then: one in so many.
 const CONTEXT_MEMORY_SHARE: u64 = 4;

@@ -129,7 +129,7 @@ pub(crate) const ALL: &[Key] = &[
     // How samples become points.
     Key::new("dogstatsd_expiry_seconds", into!(SECONDS, aggregation.expiry), "300", "how long a silent counter sends zeros; 0: never"),
     Key::new("dogstatsd_context_expiry_seconds", into!(SECONDS, aggregation.context_expiry), "20", "how long a silent context is remembered"),
-    Key::new("lastdrop_context_bytes", into!(BYTES_OR_AUTO, aggregation.context_bytes_max), "auto", "memory for contexts; samples of new ones beyond it are refused and counted, known ones go on; auto: 128 MiB, or a quarter of the container's memory if that is less"),
+    Key::new("lastdrop_context_bytes", into!(BYTES_OR_AUTO, aggregation.context_bytes_max), "auto", "memory for contexts; samples of new ones beyond it are refused and counted, known ones go on; auto: 256 MiB, or a quarter of the container's memory if that is less"),
     Key::new("dogstatsd_flush_incomplete_buckets", into!(BOOL, aggregation.flush_incomplete_buckets), "true", "send the bucket that is open at the stop; false loses it, and the receipt says so"),
     Key::new("dogstatsd_no_aggregation_pipeline", into!(BOOL, aggregation.no_aggregation_pipeline), "true", "read a sample's own time"),
     Key::new("histogram_aggregates", into!(AGGREGATES, aggregation.histogram_aggregates), "max median avg count", "what a histogram sends")
