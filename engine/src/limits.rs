@@ -28,6 +28,10 @@ pub const BUCKET_RING_LEN: usize = 256;
 /// marks beyond that doesn't wait for the next one. The reference agent's number.
 pub const PASSED_BATCH_LEN: usize = 2048;
 
+/// Events, or service checks, that leave the engine together: some hundred kilobytes, so that they
+/// can be encoded as there is room.
+pub const EVENTS_BATCH_LEN: usize = 1000;
+
 /// Open buckets of a worker beyond which a sample whose own time needs another one is refused: every
 /// one of them costs memory until its time has come. Eleven hours without a gap.
 pub const BUCKETS_OPEN_MAX: usize = 4096;

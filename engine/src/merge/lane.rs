@@ -16,6 +16,8 @@ pub(super) struct Lane {
     ring: BucketConsumer,
     /// Taken out of the ring, oldest first: what stands behind the mark that the lane is at.
     inbox: VecDeque<Handover>,
+    /// Closes among them.
+    closes: usize,
     /// The worker's context numbers as the merge's own.
     ids: Vec<Option<MergedId>>,
     pub(super) stand: Stand,
@@ -70,6 +72,7 @@ impl Lane {
         Self {
             ring,
             inbox: VecDeque::new(),
+            closes: 0,
             ids: Vec::new(),
             stand: Stand::Between,
             flushed: 0,
@@ -85,11 +88,17 @@ impl Lane {
         // Before the look at the ring: what was pushed before the end is then in it.
         let abandoned = self.ring.is_abandoned();
         while let Some(handover) = self.ring.pop() {
+            self.closes += usize::from(matches!(handover, Handover::Closed { .. }));
             self.inbox.push_back(handover);
         }
         if abandoned {
             self.give_up();
         }
+    }
+
+    /// Closes that the worker has come to behind the mark that the lane stands at.
+    pub(super) fn closes_behind(&self) -> usize {
+        self.closes
     }
 
     /// Takes note that nothing will come any more.
@@ -103,6 +112,7 @@ impl Lane {
             return None;
         }
         let next = self.inbox.pop_front();
+        self.closes -= usize::from(matches!(next, Some(Handover::Closed { .. })));
         if next.is_none() && self.source == Source::Gone {
             self.stand = Stand::Gone;
         }

@@ -78,6 +78,14 @@ impl Lanes {
         self.points[before..].iter().map(|(_, second, value)| (*second, *value)).collect()
     }
 
+    /// Ships so many pieces of what is due.
+    fn ship_pieces(&mut self, count: usize) {
+        self.merge.take_in();
+        for _ in 0..count {
+            self.merge.ship_next(&mut |item| note(&mut self.points, item));
+        }
+    }
+
     fn finish(mut self, second: u64) -> Vec<(String, i64, f64)> {
         let at = Stamp::from_s(second);
         let mut seals = Vec::new();
@@ -274,6 +282,32 @@ fn a_worker_that_is_gone_holds_nobody_back() {
     assert_eq!(lanes.ship(), [(1000, 1.0)]);
 }
 
+/// Whoever takes what leaves does so at leisure: meanwhile the workers close two more slots, which
+/// wait, and are known to.
+#[test]
+fn a_slot_that_leaves_slowly_keeps_those_behind_it_waiting() {
+    let mut lanes = Lanes::new(2);
+    for second in [1001, 1011, 1021] {
+        for name in ["a", "b", "c"] {
+            lanes.push(0, &format!("{name}:{second}|g"), second);
+        }
+        (0..2).for_each(|lane| lanes.close(lane, second + 9));
+        // The begin of the shipment, its slot, and one context.
+        lanes.ship_pieces(if second == 1001 { 3 } else { 0 });
+    }
+    assert_eq!(lanes.points, [("a".to_owned(), 1000, 1001.0)]);
+    assert_eq!(lanes.merge.closes_behind(), 2);
+    lanes.push(1, "late:1|g", 1031);
+    lanes.close(1, 1040);
+    lanes.ship_pieces(0);
+    assert_eq!(lanes.merge.closes_behind(), 2, "only what all workers have closed");
+    lanes.ship();
+    assert_eq!(lanes.merge.closes_behind(), 0);
+    let points = lanes.finish(1040);
+    let seconds: Vec<_> = points.iter().map(|(_, second, _)| *second).collect();
+    assert_eq!(seconds, [1000, 1000, 1000, 1010, 1010, 1010, 1020, 1020, 1020, 1030]);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Sample,
@@ -282,24 +316,26 @@ enum Step {
     Pass(u64),
 }
 
-fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
+/// Lane, step, and how many pieces are taken of what is due after it.
+fn steps() -> impl Strategy<Value = Vec<(usize, Step, usize)>> {
     let step = prop_oneof![
         4 => Just(Step::Sample),
         2 => Just(Step::Close),
         2 => Just(Step::Flush),
         2 => (0_u64..8).prop_map(Step::Pass),
     ];
-    vec((0_usize..2, step), 0..60)
+    let pieces = prop_oneof![0_usize..6, Just(100)];
+    vec((0_usize..2, step, pieces), 0..60)
 }
 
 proptest! {
-    /// For all orders in which two receivers make their marks: once both have made all of them,
-    /// everything has shipped, and nothing twice.
+    /// For all orders in which two receivers make their marks, and however slowly what is due is
+    /// taken: once both have made all of them, everything has shipped, and nothing twice.
     #[test]
     fn receivers_may_make_their_marks_in_any_order(steps in steps()) {
         let mut lanes = Lanes::new(2);
         let (mut now_s, mut flushes, mut sent) = (1000, [0, 0], 0.0);
-        for (lane, step) in steps {
+        for (lane, step, pieces) in steps {
             match step {
                 Step::Sample => {
                     lanes.push(lane, "c:10|c", now_s);
@@ -312,7 +348,7 @@ proptest! {
                 }
                 Step::Pass(seconds) => now_s += seconds,
             }
-            lanes.ship();
+            lanes.ship_pieces(pieces);
         }
         // What one of them has still to do.
         for lane in 0..2 {
