@@ -48,6 +48,20 @@ pub const FRESH_TRANSACTIONS_MAX: usize = 100;
 /// (`forwarder_retry_queue_payloads_max_size`). Beyond it the oldest is dropped.
 pub const QUEUE_BYTES_DEFAULT: usize = 15 * 1024 * 1024;
 
+/// Bytes of bodies, waiting and in flight, that an endpoint which takes them has ahead of the next
+/// payload, before that is made: some eight full ones of series, enough to keep its connections busy.
+/// What is not encoded yet waits merged, which takes less room.
+pub const AHEAD_BYTES_MAX: usize = 4 << 20;
+
+/// Closed slots that wait, merged, behind the one that is encoded. With more of them the intake is
+/// slower than the data: payloads are made without waiting for room, and queues that are full give
+/// up their oldest.
+pub const SLOTS_WAITING_MAX: usize = 2;
+
+/// How long an endpoint that has answered nothing to what is in flight may hold back the others,
+/// once its queue is full.
+pub const HOLD_BACK_TIME_MAX: Duration = Duration::from_secs(3);
+
 /// Back-off after the first failure, before doubling (`forwarder_backoff_base`).
 pub const BACKOFF_BASE_DEFAULT: Duration = Duration::from_secs(2);
 
@@ -147,6 +161,13 @@ pub const READ_BYTES: usize = 16_384;
 
 /// Reads from one connection before the others have their turn.
 pub const READS_PER_TURN: usize = 32;
+
+/// Most of the stop's time that is kept for counting what could not be encoded any more: some
+/// millions of contexts.
+pub const STOP_COUNT_TIME_MAX: Duration = Duration::from_millis(250);
+
+/// Of what is left of the stop, counting gets at most this part.
+pub const STOP_COUNT_SHARE: u32 = 8;
 
 // The spool.
 

@@ -4,6 +4,7 @@
 //! No socket and no clock: the caller drives it and says what time it is.
 //!
 //! ```text
+//! room                  whether there is room for a payload, and use
 //! enqueue, restore      a payload comes
 //! poll_send             what to send now; call until it returns None
 //! handle_outcome        what came of it
@@ -24,9 +25,13 @@ use super::host::without_user;
 use super::ledger::{DropReason, Imbalance, Ledger, Tally};
 use super::outcome::{Attempt, Cause, KeyUsed, NotSent, Taken, Unanswered, Verdict, judge};
 use super::retry::Backlog;
+use super::room::Room;
 use super::secret::Secret;
 use super::transaction::{Ticket, Transaction, TransactionId};
-use crate::limits::{QUEUE_BYTES_DEFAULT, REQUESTS_IN_FLIGHT_DEFAULT, REQUESTS_IN_FLIGHT_MAX};
+use crate::limits::{
+    AHEAD_BYTES_MAX, HOLD_BACK_TIME_MAX, QUEUE_BYTES_DEFAULT, REQUESTS_IN_FLIGHT_DEFAULT,
+    REQUESTS_IN_FLIGHT_MAX,
+};
 use crate::payload::{Payload, PayloadKind};
 
 /// Which endpoint: a base URL and the place of its key among the keys of that URL. Holds no key.
@@ -168,6 +173,10 @@ pub struct Endpoint {
     resend: VecDeque<Transaction>,
     /// At most `in_flight_max`.
     in_flight: Vec<InFlight>,
+    /// When something last came of what was in flight, or went into an empty air.
+    heard: Option<Instant>,
+    /// Bytes that it wants to have ahead of the next payload.
+    ahead_bytes_max: usize,
     breakers: [Breaker; PayloadKind::COUNT],
     backoff: Backoff,
     phase: Phase,
@@ -217,6 +226,8 @@ impl Endpoint {
             backlog: Backlog::new(limits.queue_bytes_max),
             resend: VecDeque::new(),
             in_flight: Vec::new(),
+            heard: None,
+            ahead_bytes_max: AHEAD_BYTES_MAX,
             breakers: Default::default(),
             backoff: Backoff::new(limits.backoff, rng),
             phase: Phase::Running,
@@ -229,6 +240,43 @@ impl Endpoint {
             unaccepted_since: None,
             ledger: Ledger::default(),
         }
+    }
+
+    /// Says what room there is for a payload of this kind and size, in bytes. What is in flight may
+    /// come back, so it counts too.
+    #[must_use]
+    pub fn room(&self, kind: PayloadKind, bytes: usize, now: Instant) -> Room {
+        if self.closed().is_some() {
+            return Room::Spare;
+        }
+        let works = |kind: PayloadKind| self.breakers[kind.index()].failures() == 0;
+        let in_flight: usize = self.held().map(Transaction::bytes_without_file).sum();
+        let exceeds = |held: usize, max: usize| held > 0 && held.saturating_add(bytes) > max;
+        // A route that is blocked must not keep the room of those that work.
+        let waiting = self.backlog.bytes_without_file(|other| !works(kind) || works(other));
+        let is_full = exceeds(in_flight + waiting, self.backlog.bytes_max());
+        match (works(kind), is_full) {
+            (true, true) if self.silent_at().is_none_or(|at| now < at) => Room::Full,
+            (_, true) => Room::Overflow,
+            (false, false) => Room::Spare,
+            (true, false) => match self.backlog.fresh_bytes(kind) {
+                Some(fresh) if !exceeds(in_flight + fresh, self.ahead_bytes_max) => Room::Wanted,
+                _ => Room::Enough,
+            },
+        }
+    }
+
+    /// When it will have been silent for so long that it may not hold back others any more; `None`
+    /// if no answer is awaited.
+    #[must_use]
+    pub fn silent_at(&self) -> Option<Instant> {
+        let heard = self.heard.filter(|_| !self.in_flight.is_empty())?;
+        heard.checked_add(HOLD_BACK_TIME_MAX)
+    }
+
+    /// From now on as much is wanted as the queue holds: what is not in it can't be kept.
+    pub fn hoard(&mut self) {
+        self.ahead_bytes_max = self.backlog.bytes_max();
     }
 
     /// Takes a payload made by this process. It never fails: what can't be kept is counted.
@@ -294,6 +342,9 @@ impl Endpoint {
         let dispatch = Dispatch { id: transaction.id, payload: transaction.payload.clone(), key };
         let transaction =
             Transaction { attempts: transaction.attempts.saturating_add(1), ..transaction };
+        if self.in_flight.is_empty() {
+            self.heard = Some(now);
+        }
         self.in_flight.push(InFlight { transaction, key_generation: self.key_generation });
         self.unaccepted_since = self.unaccepted_since.or(Some(now));
         Some(dispatch)
@@ -309,6 +360,7 @@ impl Endpoint {
     ) -> Option<Verdict> {
         let place = self.in_flight.iter().position(|in_flight| in_flight.transaction.id == id)?;
         let InFlight { transaction, key_generation } = self.in_flight.swap_remove(place);
+        self.heard = Some(now);
         let taken = transaction.taken.and(attempt.taken());
         let transaction = Transaction { taken, ..transaction };
         let key = if key_generation == self.key_generation {
@@ -531,9 +583,14 @@ impl Endpoint {
 
     /// Queued, in flight, or to be sent again at once.
     fn waiting(&self) -> Tally {
-        let held = self.in_flight.iter().map(|in_flight| &in_flight.transaction);
-        let held = held.chain(&self.resend).map(|transaction| Tally::from(&transaction.payload));
+        let held = self.held().map(|transaction| Tally::from(&transaction.payload));
         self.backlog.tally() + held.sum()
+    }
+
+    /// In flight, or to be sent again at once.
+    fn held(&self) -> impl Iterator<Item = &Transaction> {
+        let in_flight = self.in_flight.iter().map(|in_flight| &in_flight.transaction);
+        in_flight.chain(&self.resend)
     }
 }
 

@@ -21,6 +21,7 @@ pub mod backoff;
 pub mod ledger;
 
 mod retry;
+pub mod room;
 
 pub mod endpoint;
 

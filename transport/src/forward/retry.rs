@@ -29,6 +29,8 @@ struct Lane {
     fresh: VecDeque<Transaction>,
     /// To be retried, and new ones beyond the limit of `fresh`; ascending by id.
     retry: VecDeque<Transaction>,
+    /// Of both, without those that have a file.
+    bytes_without_file: usize,
 }
 
 impl Backlog {
@@ -96,6 +98,25 @@ impl Backlog {
         self.bytes
     }
 
+    /// Bytes of the new ones of a route; none if there are so many that the next is no new one.
+    pub(super) fn fresh_bytes(&self, kind: PayloadKind) -> Option<usize> {
+        let fresh = &self.lanes[kind.index()].fresh;
+        let has_place = fresh.len() < FRESH_TRANSACTIONS_MAX;
+        has_place.then(|| fresh.iter().map(Transaction::bytes).sum())
+    }
+
+    /// Bytes that would be lost if they had to make room, of the given routes: not those that have
+    /// a file.
+    pub(super) fn bytes_without_file(&self, of: impl Fn(PayloadKind) -> bool) -> usize {
+        let lanes = self.lanes.iter().zip(PayloadKind::ALL).filter(|&(_, kind)| of(kind));
+        lanes.map(|(lane, _)| lane.bytes_without_file).sum()
+    }
+
+    /// The bound of the bytes.
+    pub(super) const fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
     /// Takes the oldest until the bytes suffice; the last one stays even if it alone is too much.
     fn evict(&mut self) -> Vec<Transaction> {
         let mut evicted = Vec::new();
@@ -122,11 +143,13 @@ impl Backlog {
 
     fn count(&mut self, transaction: &Transaction) {
         self.bytes += transaction.bytes();
+        self.lane(transaction.payload.kind).bytes_without_file += transaction.bytes_without_file();
         self.tally += Tally::from(&transaction.payload);
     }
 
     fn discount(&mut self, transaction: &Transaction) {
         self.bytes -= transaction.bytes();
+        self.lane(transaction.payload.kind).bytes_without_file -= transaction.bytes_without_file();
         self.tally -= Tally::from(&transaction.payload);
     }
 }

@@ -65,6 +65,11 @@ impl Transaction {
     pub(super) fn bytes(&self) -> usize {
         self.payload.body.len()
     }
+
+    /// Those that are nowhere else.
+    pub(super) fn bytes_without_file(&self) -> usize {
+        if self.ticket.is_some() { 0 } else { self.bytes() }
+    }
 }
 
 /// A header to be sent; the value of the key prints as a mask.

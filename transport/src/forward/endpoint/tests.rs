@@ -9,6 +9,7 @@ use super::*;
 use crate::forward::outcome::{NotSent, Sent};
 use crate::payload::Encoding;
 
+mod room;
 mod schedules;
 
 const STOP: Duration = Duration::from_secs(8);
