@@ -182,7 +182,7 @@ impl<'a> Receipt<'a> {
         let lossless = balanced
             && lost_on_the_way_in(&receivers, &workers) == 0
             && merge.incomplete + merge.type_conflict + merge.set_limit == 0
-            && shipper.too_large + shipper.not_expressible == 0
+            && shipper.too_large + shipper.not_expressible + shipper.left == 0
             && endpoints.iter().all(delivered_all);
         let report = Report {
             version: VERSION,

@@ -287,6 +287,9 @@ counts! {
         not_expressible,
         /// Points, events and checks of a kind that the configuration switches off.
         switched_off,
+        /// Points, events and checks that the stop left without a place in a queue, because its time
+        /// was over.
+        left,
         /// Points that were encoded once more, for endpoints that want another format.
         points_again,
         /// Payloads made.
@@ -382,7 +385,7 @@ pub fn passed_balance(worker: &WorkerCounts, merge: &MergeCounts) -> Balance {
 }
 
 /// Every point, event and check that left the merge is in a payload of each format, or was too large
-/// or not finite for it, or is of a kind that is switched off.
+/// or not finite for it, or is of a kind that is switched off, or was left at the stop.
 #[must_use]
 pub fn encoded_balance(merge: &MergeCounts, shipper: &ShipperCounts) -> Balance {
     let encoded = shipper.points_encoded + shipper.events_encoded + shipper.service_checks_encoded;
@@ -391,7 +394,7 @@ pub fn encoded_balance(merge: &MergeCounts, shipper: &ShipperCounts) -> Balance 
     Balance {
         name: "points",
         left: merged + shipper.points_again,
-        right: encoded + lost + shipper.switched_off,
+        right: encoded + lost + shipper.switched_off + shipper.left,
     }
 }
 

@@ -8,6 +8,17 @@
 //!
 //! One thread drives all of it with one poll. It sleeps until a worker hands something over, a
 //! connection moves, or a pause ends.
+//!
+//! Nothing is pushed down this way: a payload is made when the endpoints have [room and use for
+//! it](crate::forward::room). What they don't ask for yet waits in the merge, where it takes less
+//! room than encoded:
+//!
+//! ```text
+//! an endpoint works, and has little ahead     the next payload is made, and the loop goes on
+//! all that work have enough ahead             wait for an answer
+//! more slots wait than there may              make payloads anyway; full queues give up their oldest
+//! the stop's time is over                     what is not in a queue is counted: left
+//! ```
 
 mod attempt;
 mod encoder;
@@ -19,13 +30,16 @@ pub use outlet::{Outlet, OutletSettings};
 
 use crate::forward::backoff::Rng;
 use crate::forward::endpoint::{Endpoint, Fate, Undelivered};
+use crate::forward::room::Room;
 use crate::forward::spool::{Spool, SpoolCounters, SpoolLimits};
-use crate::limits::{SPOOL_STOP_SHARE, SPOOL_STOP_TIME_MAX};
+use crate::limits::{
+    SLOTS_WAITING_MAX, SPOOL_STOP_SHARE, SPOOL_STOP_TIME_MAX, STOP_COUNT_SHARE, STOP_COUNT_TIME_MAX,
+};
 use crate::payload::PayloadSettings;
 use crate::report::{EndpointReport, Report, ReportRequest};
 use encoder::Encoder;
 use lastdrop_engine::context::Tag;
-use lastdrop_engine::ledger::{Balance, ShipperCounts, ShipperLedger, encoded_balance};
+use lastdrop_engine::ledger::{Balance, ShipperLedger, encoded_balance};
 use lastdrop_engine::merge::{Merge, Top};
 use lastdrop_engine::stop::{Delivered, Drained, Flushed};
 use lastdrop_engine::wake::Waker;
@@ -84,18 +98,29 @@ pub struct SpoolSettings {
 /// The shipper's thread of work.
 pub struct Shipper {
     merge: Merge,
+    encoder: Encoder,
+    /// Number of the last flush that is in the queues whole.
+    flushed: u64,
     commands: rtrb::Consumer<Command>,
     outlets: Outlets,
+    spool_settings: Option<SpoolSettings>,
     spool: Option<Spool>,
     /// Wake workers that wait for room in their bucket ring.
     workers: Vec<Waker>,
     /// Asked for a report that can't be given yet.
     asked: Vec<ReportRequest>,
-    /// Number of the last flush whose balances were looked at.
-    balanced: u64,
-    settings: ShipperSettings,
-    counts: ShipperCounts,
     ledger: ShipperLedger,
+}
+
+/// How far shipping has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// A payload was queued; there may be more.
+    Made,
+    /// There is more, and no room for it.
+    Waits,
+    /// All that is due is in the queues.
+    Done,
 }
 
 /// What the shipper leaves behind.
@@ -128,19 +153,20 @@ impl Shipper {
         commands: rtrb::Consumer<Command>,
         outlets: Vec<Outlet>,
         workers: Vec<Waker>,
-        settings: ShipperSettings,
+        mut settings: ShipperSettings,
     ) -> (Self, ShipperLedger) {
         let ledger = ShipperLedger::default();
+        let outlets = Outlets::new(poll, outlets);
         let shipper = Self {
             merge,
+            spool_settings: settings.spool.take(),
+            encoder: Encoder::new(settings, outlets.series_formats()),
+            flushed: 0,
             commands,
-            outlets: Outlets::new(poll, outlets),
+            outlets,
             spool: None,
             workers,
             asked: Vec::new(),
-            balanced: 0,
-            settings,
-            counts: ShipperCounts::default(),
             ledger: ledger.clone(),
         };
         (shipper, ledger)
@@ -170,13 +196,14 @@ impl Shipper {
             for worker in &self.workers {
                 worker.wake();
             }
-            self.flush_closed();
-            self.balance_flush();
+            let now = Instant::now();
+            let progress = self.ship(now);
             self.report();
             // What an earlier run left comes in slices, each as short as a turn.
-            let more = self.claim();
+            let claim_at = self.claim().then_some(now);
             let asked = self.asked.iter().map(|request| request.until).min();
-            self.outlets.turn(more.then(Instant::now).or(asked));
+            let until = [self.ship_at(progress, now), claim_at, asked];
+            self.outlets.turn(until.into_iter().flatten().min());
             self.release();
         }
     }
@@ -186,7 +213,7 @@ impl Shipper {
         if self.asked.is_empty() {
             return;
         }
-        let (flushed, now) = (self.merge.flushed(), Instant::now());
+        let (flushed, now) = (self.flushed, Instant::now());
         let delivered = self.outlets.endpoints().all(|endpoint| endpoint.is_idle());
         let balances = self.balances();
         let Self { merge, outlets, asked, .. } = self;
@@ -205,22 +232,65 @@ impl Shipper {
     /// The balances from the receivers' count of datagrams to the payloads, as of the last marks.
     fn balances(&self) -> Vec<Balance> {
         let mut balances = self.merge.balances();
-        balances.push(encoded_balance(self.merge.counts(), &self.counts));
+        balances.push(self.encoded_balance());
         balances
+    }
+
+    /// Every point that has left the merge is in a payload, or on its way into one.
+    fn encoded_balance(&self) -> Balance {
+        let Balance { name, left, right } =
+            encoded_balance(self.merge.counts(), self.encoder.counts());
+        Balance { name, left, right: right + self.encoder.held() }
     }
 
     /// Looks at the balances after each flush on demand: it proves that nothing is missing, as the
     /// stop does.
-    fn balance_flush(&mut self) {
-        let flush = self.merge.flushed();
-        if flush == self.balanced {
-            return;
-        }
-        self.balanced = flush;
+    fn balance_flush(&self) {
+        let flush = self.flushed;
         for Balance { name, left, right } in self.balances().iter().filter(|one| !one.holds()) {
             error!(
                 "flush {flush}: {name} don't balance: {left} came in, {right} are accounted for"
             );
+        }
+    }
+
+    /// Makes the next payload of what is due, if there is room for it, and queues it.
+    fn ship(&mut self, now: Instant) -> Progress {
+        let progress = loop {
+            if let Some(made) = self.encoder.next() {
+                let must = self.merge.closes_behind() > SLOTS_WAITING_MAX;
+                if !must && !Room::lets_go(self.outlets.rooms(made, now)) {
+                    break Progress::Waits;
+                }
+                self.queue_next();
+                break Progress::Made;
+            }
+            let Self { merge, encoder, .. } = self;
+            if !merge.ship_next(&mut |item| encoder.push(item)) && !encoder.close() {
+                break Progress::Done;
+            }
+        };
+        debug_assert!(self.encoded_balance().holds());
+        self.ledger.publish(self.encoder.counts());
+        if progress == Progress::Done && self.flushed != self.merge.flushed() {
+            self.flushed = self.merge.flushed();
+            self.balance_flush();
+        }
+        progress
+    }
+
+    /// When to go on shipping if nothing else happens.
+    fn ship_at(&self, progress: Progress, now: Instant) -> Option<Instant> {
+        match progress {
+            Progress::Made => Some(now),
+            Progress::Waits => self.outlets.silent_at(now),
+            Progress::Done => None,
+        }
+    }
+
+    fn queue_next(&mut self) {
+        if let Some(made) = self.encoder.take_next() {
+            self.outlets.enqueue(&made);
         }
     }
 
@@ -229,7 +299,12 @@ impl Shipper {
     fn finish(mut self, drained: Drained, deadline: Instant) -> Shipped {
         let deliver_until = self.deliver_until(deadline);
         self.outlets.begin_stop(deliver_until);
-        let flushed = self.flush_everything(drained);
+        if self.spool.is_some() {
+            self.outlets.endpoints().for_each(Endpoint::hoard);
+        }
+        self.merge.begin_finish(&drained);
+        self.ship_until(count_at(deadline).min(deliver_until));
+        let flushed = self.leave_rest(drained);
         while !self.outlets.are_idle() {
             if Instant::now() >= deliver_until && self.outlets.are_silent() {
                 break;
@@ -241,8 +316,48 @@ impl Shipper {
         self.shipped(Some(flushed.delivered()))
     }
 
+    /// Ships what is due, until all of it is queued or time is up.
+    fn ship_until(&mut self, until: Instant) {
+        loop {
+            let now = Instant::now();
+            if now >= until {
+                return;
+            }
+            let progress = self.ship(now);
+            if progress == Progress::Done {
+                return;
+            }
+            let ship_at = self.ship_at(progress, now).unwrap_or(until);
+            self.outlets.turn(Some(ship_at.min(until)));
+            self.release();
+        }
+    }
+
+    /// Counts what can't be shipped any more.
+    fn leave_rest(&mut self, drained: Drained) -> Flushed {
+        self.leave_made(Instant::now());
+        let Self { merge, encoder, ledger, .. } = self;
+        let flushed = merge.finish(drained, &mut |item| encoder.leave(item));
+        ledger.publish(encoder.counts());
+        flushed
+    }
+
+    /// Queues what is encoded as far as nothing is given up for it; the rest is left.
+    fn leave_made(&mut self, now: Instant) {
+        self.encoder.close();
+        while let Some(made) = self.encoder.next() {
+            if Room::suffices(self.outlets.rooms(made, now)) {
+                self.queue_next();
+            } else {
+                self.encoder.leave_next();
+            }
+        }
+    }
+
     /// The supervisor is gone: nothing proves that all is here, so nothing is flushed.
     fn abandoned(mut self) -> Shipped {
+        self.leave_made(Instant::now());
+        self.ledger.publish(self.encoder.counts());
         self.settle(Instant::now() + SPOOL_STOP_TIME_MAX);
         self.shipped(None)
     }
@@ -265,27 +380,9 @@ impl Shipper {
         }
     }
 
-    fn flush_closed(&mut self) {
-        let Self { merge, outlets, settings, counts, .. } = self;
-        let mut encoder = Encoder::new(settings, outlets, counts);
-        while merge.flush_closed(&mut |item| encoder.push(item)) {}
-        encoder.finish();
-        debug_assert!(encoded_balance(self.merge.counts(), &self.counts).holds());
-        self.ledger.publish(&self.counts);
-    }
-
-    fn flush_everything(&mut self, drained: Drained) -> Flushed {
-        let Self { merge, outlets, settings, counts, .. } = self;
-        let mut encoder = Encoder::new(settings, outlets, counts);
-        let flushed = merge.finish(drained, &mut |item| encoder.push(item));
-        encoder.finish();
-        self.ledger.publish(&self.counts);
-        flushed
-    }
-
     /// Opens the spool, unless nothing may be sent anyway. One that can't be opened is none.
     fn open_spool(&mut self) {
-        let Some(SpoolSettings { path, limits, rng }) = self.settings.spool.take() else { return };
+        let Some(SpoolSettings { path, limits, rng }) = self.spool_settings.take() else { return };
         if self.outlets.may_send() {
             match Spool::open(&path, limits, rng, since_1970_s()) {
                 Ok(spool) => self.spool = Some(spool),
@@ -339,6 +436,13 @@ impl Shipper {
             spool.sync();
         }
     }
+}
+
+/// When to begin to count what is left of a stop that has to be over at `deadline`.
+fn count_at(deadline: Instant) -> Instant {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let reserve = (left / STOP_COUNT_SHARE).min(STOP_COUNT_TIME_MAX);
+    deadline.checked_sub(reserve).unwrap_or(deadline)
 }
 
 fn put(

@@ -1,8 +1,9 @@
 //! An intake that misbehaves costs nothing and doubles nothing.
 
-use lastdrop_lab::load;
+use lastdrop_lab::intake::Intake;
+use lastdrop_lab::load::{self, LoadOptions, LoadReport};
 
-use crate::harness::{Setup, arrived, increments, intake};
+use crate::harness::{Ended, Setup, arrived, increments, intake};
 
 /// Sends 1,000 increments, stops the agent, and expects exactly them at an intake that misbehaves
 /// for some requests, `faults`; some of their bodies it has counted, and gets a second time. The
@@ -43,4 +44,44 @@ fn an_answer_before_the_body_is_overcome() {
 #[test]
 fn a_request_whose_answer_was_lost_is_sent_again_and_counts_once() {
     check("close", 0, 1);
+}
+
+/// A slot of 5,000 contexts in more than a hundred payloads, and a queue for four of them: what the
+/// agent says at the end, and what was sent.
+fn large_slot(intake: &Intake, stop_timeout: &str) -> (Ended, LoadReport) {
+    let agent = Setup::run(intake)
+        .args(&[stop_timeout])
+        .env("DD_SERIALIZER_COMPRESSOR_KIND", "none")
+        .env("DD_SERIALIZER_MAX_SERIES_PAYLOAD_SIZE", "4096")
+        .env("DD_FORWARDER_RETRY_QUEUE_PAYLOADS_MAX_SIZE", "16384")
+        .start();
+    let load = increments(agent.udp_target(), 5_000);
+    let report = load::run(&LoadOptions { contexts: 5_000, ..load }).unwrap();
+    (agent.stop(), report)
+}
+
+/// It gets them as it can, and none has to make room for another.
+#[test]
+fn a_slow_intake_gets_all_of_a_slot_that_no_queue_could_hold() {
+    let intake = intake("delay=20ms*1000000");
+    let (ended, report) = large_slot(&intake, "--stop-timeout=10m");
+    ended.is_lossless(0);
+    arrived(&intake, &report);
+    assert!(ended.count("/shipper/payloads") > 100, "{ended}");
+    assert_eq!(ended.receipt["endpoints"][0]["dropped"], serde_json::json!({}), "{ended}");
+}
+
+/// No queue takes most of the slot: it is not encoded, and counted all the same.
+#[test]
+fn what_an_intake_that_never_answers_leaves_unencoded_is_counted() {
+    let intake = intake("silent*1000000");
+    let (ended, report) = large_slot(&intake, "--stop-timeout=1s");
+    ended.has_code(0);
+    let verdict = (&ended.receipt["balanced"], &ended.receipt["lossless"]);
+    assert_eq!(verdict, (&true.into(), &false.into()), "{ended}");
+    let points = ended.count("/merge/points");
+    let (left, encoded) = (ended.count("/shipper/left"), ended.count("/shipper/points_encoded"));
+    assert!(left > encoded && left + encoded == points, "{ended}");
+    assert_eq!(ended.count("/merge/samples"), report.datagrams, "{ended}");
+    assert_eq!(ended.receipt["endpoints"][0]["dropped"], serde_json::json!({}), "{ended}");
 }

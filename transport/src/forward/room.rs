@@ -7,13 +7,12 @@
 //! | an endpoint | while its route works | while it is blocked |
 //! |---|---|---|
 //! | has little ahead of it | asks for more | takes more |
-//! | has enough ahead of it | waits | takes more |
-//! | would lose something to make room | all wait | waits |
+//! | has enough ahead of it | waits, if nobody asks for more | takes more |
+//! | would lose something to make room | all wait | waits, if nobody asks for more |
 //!
-//! An endpoint whose route works, but that has not answered for some time, lets the others go on
-//! even if it is full. If none asks for more, it is made as long as all of them fail and take it:
-//! what they can't take stays merged, until there is [too much](crate::limits::SLOTS_WAITING_MAX) of
-//! it.
+//! An endpoint whose route works, but that has not answered for some time, counts as blocked once it
+//! is full. What nobody takes stays merged, until there is [too
+//! much](crate::limits::SLOTS_WAITING_MAX) of it.
 
 /// What one endpoint has room for. The greatest of all endpoints decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -51,6 +51,7 @@ pub use series::{SeriesBuilder, SeriesFormat};
 pub use sketches::SketchesBuilder;
 
 use bytes::Bytes;
+use std::ops::AddAssign;
 
 /// What a payload holds, which decides where it goes. The numbers stand in spooled files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -158,6 +159,14 @@ impl Lost {
     #[must_use]
     pub const fn total(self) -> u64 {
         self.too_large + self.not_finite + self.no_index
+    }
+}
+
+impl AddAssign for Lost {
+    fn add_assign(&mut self, other: Self) {
+        self.too_large += other.too_large;
+        self.not_finite += other.not_finite;
+        self.no_index += other.no_index;
     }
 }
 

@@ -2,12 +2,14 @@
 
 use super::WAKE;
 use super::attempt::{attempt, request};
+use super::encoder::{Made, Wants};
 use super::key_file;
 use crate::forward::endpoint::{Endpoint, EndpointId, KeyState};
 use crate::forward::outcome::{Attempt, NotSent, Verdict};
+use crate::forward::room::Room;
 use crate::forward::transaction::{ArbitraryTags, TransactionId};
 use crate::net::{Answer, Failure, Pool};
-use crate::payload::{Payload, SeriesFormat};
+use crate::payload::SeriesFormat;
 use mio::{Events, Poll};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -50,27 +52,16 @@ enum Health {
     Fails,
 }
 
-/// Which endpoints a payload is for.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Wants {
-    /// All of them.
-    All,
-    /// Those that get series in this format.
-    Format(SeriesFormat),
-}
-
 /// All outlets and their poll.
 pub(super) struct Outlets {
     poll: Poll,
     events: Events,
     list: Vec<Outlet>,
-    /// Somebody rang while we did not sleep, and wants a look before we do.
-    woken: bool,
 }
 
 impl Outlets {
     pub(super) fn new(poll: Poll, list: Vec<Outlet>) -> Self {
-        Self { poll, events: Events::with_capacity(EVENTS_MAX), list, woken: false }
+        Self { poll, events: Events::with_capacity(EVENTS_MAX), list }
     }
 
     /// The formats that series are wanted in, at least one, none twice.
@@ -87,24 +78,23 @@ impl Outlets {
         formats
     }
 
-    /// Queues a payload at every endpoint that it is for; they share its body.
-    pub(super) fn enqueue(&mut self, payload: &Payload, wants: Wants) {
-        for outlet in &mut self.list {
-            let wanted = match wants {
-                Wants::All => true,
-                Wants::Format(format) => format == outlet.settings.series,
-            };
-            if wanted {
-                outlet.endpoint.enqueue(payload.clone());
-            }
-        }
+    /// What room its endpoints have for a payload.
+    pub(super) fn rooms(&self, made: &Made, now: Instant) -> impl Iterator<Item = Room> {
+        let Made { payload, wants } = made;
+        let wanting = self.list.iter().filter(move |outlet| outlet.is_among(*wants));
+        wanting.map(move |it| it.endpoint.room(payload.kind, payload.body.len(), now))
     }
 
-    /// Sends what may be sent and takes note of what has happened, without sleeping.
-    pub(super) fn go_on(&mut self) {
-        self.drive(Instant::now());
-        if self.poll(Some(Duration::ZERO)) == Rang::Yes {
-            self.woken = true;
+    /// When an endpoint will have been silent for so long that the others may go on.
+    pub(super) fn silent_at(&self, now: Instant) -> Option<Instant> {
+        let all = self.list.iter().filter_map(|outlet| outlet.endpoint.silent_at());
+        all.filter(|at| *at > now).min()
+    }
+
+    /// Queues a payload at every endpoint that it is for; they share its body.
+    pub(super) fn enqueue(&mut self, made: &Made) {
+        for outlet in self.list.iter_mut().filter(|outlet| outlet.is_among(made.wants)) {
+            outlet.endpoint.enqueue(made.payload.clone());
         }
     }
 
@@ -113,7 +103,7 @@ impl Outlets {
     pub(super) fn turn(&mut self, until: Option<Instant>) {
         let now = Instant::now();
         let settled = self.drive(now);
-        let timeout = if std::mem::take(&mut self.woken) || settled > 0 {
+        let timeout = if settled > 0 {
             Some(Duration::ZERO)
         } else {
             let wakeups = self.list.iter().filter_map(Outlet::next_wakeup).chain(until);
@@ -168,8 +158,8 @@ impl Outlets {
         self.list.iter_mut().map(|outlet| outlet.drive(now)).sum()
     }
 
-    /// Polls once and hands the events to the connections; says whether somebody rang.
-    fn poll(&mut self, timeout: Option<Duration>) -> Rang {
+    /// Polls once and hands the events to the connections.
+    fn poll(&mut self, timeout: Option<Duration>) {
         if self.poll.poll(&mut self.events, timeout).is_err() {
             self.events.clear();
         }
@@ -177,14 +167,7 @@ impl Outlets {
         for outlet in &mut self.list {
             outlet.handle(&self.events, now);
         }
-        if self.events.iter().any(|event| event.token() == WAKE) { Rang::Yes } else { Rang::No }
     }
-}
-
-#[derive(PartialEq, Eq)]
-enum Rang {
-    Yes,
-    No,
 }
 
 impl Outlet {
@@ -220,6 +203,13 @@ impl Outlet {
                     self.endpoint.handle_outcome(dispatch.id, attempt, now);
                 }
             }
+        }
+    }
+
+    fn is_among(&self, wants: Wants) -> bool {
+        match wants {
+            Wants::All => true,
+            Wants::Format(format) => format == self.settings.series,
         }
     }
 

@@ -1,7 +1,8 @@
 //! The outlets against a small server on the loopback: who gets what, what a refused key leads to,
 //! and that waiting costs nothing.
 
-use super::outlet::{Outlets, Wants};
+use super::encoder::{Made, Wants};
+use super::outlet::Outlets;
 use super::*;
 use crate::forward::endpoint::{EndpointId, EndpointLimits, KeyState};
 use crate::forward::secret::Secret;
@@ -18,6 +19,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+mod pull;
 
 /// How long a test waits for what must happen: far longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -100,14 +103,26 @@ fn outlets(of: Vec<(SocketAddr, OutletSettings)>) -> Outlets {
     Outlets::new(poll, list)
 }
 
-fn payload() -> Payload {
-    Payload {
+fn made() -> Made {
+    let payload = Payload {
         kind: PayloadKind::SeriesV2,
         body: Bytes::from_static(b"body"),
         encoding: Encoding::Identity,
         points: 3,
         items: 1,
         uncompressed_bytes: 4,
+    };
+    Made { payload, wants: Wants::All }
+}
+
+/// Everything in the given payloads, and no spool.
+fn shipper_settings(payloads: PayloadSettings) -> ShipperSettings {
+    ShipperSettings {
+        payloads,
+        payloads_v3: payloads,
+        enabled: Enabled::ALL,
+        hostname: String::new(),
+        spool: None,
     }
 }
 
@@ -135,7 +150,7 @@ fn a_refused_key_is_read_again_from_its_file_and_the_payload_is_sent_with_the_ne
     });
     let settings = settings(SeriesFormat::V2, Some(&file));
     let mut outlets = outlets(vec![(intake.address, settings)]);
-    outlets.enqueue(&payload(), Wants::All);
+    outlets.enqueue(&made());
     turn_until(&mut outlets, |outlets| outlets.are_idle());
     assert_eq!(only(&mut outlets).ledger().accepted.points, 3);
     assert_eq!(only(&mut outlets).key_state(), KeyState::Accepted);
@@ -147,7 +162,7 @@ fn a_refused_key_without_a_new_one_costs_the_payload() {
     let intake = Intake::start(|_| "403 Forbidden");
     for file in [None, Some(Path::new("/nowhere/key"))] {
         let mut outlets = outlets(vec![(intake.address, settings(SeriesFormat::V2, file))]);
-        outlets.enqueue(&payload(), Wants::All);
+        outlets.enqueue(&made());
         turn_until(&mut outlets, |outlets| outlets.are_idle());
         assert_eq!(only(&mut outlets).ledger().refused[&403].points, 3);
         assert_eq!(only(&mut outlets).key_state(), KeyState::Refused);
@@ -159,7 +174,7 @@ fn a_pause_that_the_intake_asks_for_comes_through() {
     let intake = Intake::start(|_| "429 Too Many Requests\r\nRetry-After: 200");
     let start = Instant::now();
     let mut outlets = outlets(vec![(intake.address, settings(SeriesFormat::V2, None))]);
-    outlets.enqueue(&payload(), Wants::All);
+    outlets.enqueue(&made());
     turn_until(&mut outlets, |outlets| only(outlets).next_wakeup().is_some());
     let pause = only(&mut outlets).next_wakeup().unwrap() - start;
     assert!((199..230).contains(&pause.as_secs()), "{pause:?}");
@@ -174,7 +189,7 @@ fn waiting_takes_no_turns() {
         (intake.address, settings(SeriesFormat::V2, None)),
         (silent.local_addr().unwrap(), settings(SeriesFormat::V2, None)),
     ]);
-    outlets.enqueue(&payload(), Wants::All);
+    outlets.enqueue(&made());
     turn_until(&mut outlets, |outlets| only(outlets).next_wakeup().is_some());
     let until = Instant::now() + Duration::from_millis(200);
     let mut turns = 0;
@@ -185,19 +200,6 @@ fn waiting_takes_no_turns() {
     assert!(turns < 10, "{turns} turns");
 }
 
-/// The ring comes while the encoder lets the connections go on: the sleep after that must not
-/// oversleep it.
-#[test]
-fn a_ring_between_two_sleeps_is_not_lost() {
-    let (poll, waker) = Shipper::poll().unwrap();
-    let mut outlets = Outlets::new(poll, Vec::new());
-    waker.wake().unwrap();
-    outlets.go_on();
-    let start = Instant::now();
-    outlets.turn(Some(start + PATIENCE));
-    assert!(start.elapsed() < PATIENCE / 2);
-}
-
 #[test]
 fn each_endpoint_gets_series_in_its_own_format_and_the_points_still_balance() {
     let intakes = [(); 3].map(|()| Intake::start(|_| "202 Accepted"));
@@ -206,14 +208,10 @@ fn each_endpoint_gets_series_in_its_own_format_and_the_points_still_balance() {
     let mut outlets =
         outlets(of.map(|(intake, format)| (intake.address, settings(format, None))).collect());
     let settings = ShipperSettings {
-        payloads: PayloadSettings::default(),
-        payloads_v3: PayloadSettings::default(),
         enabled: Enabled { sketches: false, ..Enabled::ALL },
-        hostname: String::new(),
-        spool: None,
+        ..shipper_settings(PayloadSettings::default())
     };
-    let mut counts = ShipperCounts::default();
-    let mut encoder = Encoder::new(&settings, &mut outlets, &mut counts);
+    let mut encoder = Encoder::new(settings, outlets.series_formats());
     let points = [Point { second: 1_756_737_060, value: 2.5 }; 2];
     for name in ["a", "b"] {
         encoder.push(Item::Series(Series {
@@ -229,7 +227,10 @@ fn each_endpoint_gets_series_in_its_own_format_and_the_points_still_balance() {
             origin: Origin::DOGSTATSD,
         }));
     }
-    encoder.finish();
+    assert!(encoder.close());
+    while let Some(made) = encoder.take_next() {
+        outlets.enqueue(&made);
+    }
     turn_until(&mut outlets, |outlets| outlets.are_idle());
     for (intake, format) in intakes.iter().zip(formats) {
         let (v2, v3) =
@@ -237,5 +238,6 @@ fn each_endpoint_gets_series_in_its_own_format_and_the_points_still_balance() {
         let expected = if format == SeriesFormat::V3 { (0, 1) } else { (1, 0) };
         assert_eq!((v2, v3), expected, "{format:?}");
     }
+    let counts = encoder.counts();
     assert_eq!((counts.payloads, counts.points_encoded, counts.points_again), (2, 8, 4));
 }
