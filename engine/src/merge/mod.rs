@@ -23,6 +23,7 @@
 //! what the close brings. When no other is free, flushes leave the rest of the slot to its close.
 
 mod contexts;
+mod emit;
 mod entries;
 mod lane;
 mod shipment;
@@ -32,19 +33,17 @@ mod top;
 
 pub use self::top::Top;
 
-use self::contexts::{Contexts, Life, MergedId};
+use self::contexts::{Contexts, Life};
 use self::lane::{Closed, Lane, Stand};
 use self::shipment::{DueSlot, End, Shipment};
-use crate::bucket::{Bucket, Entry, HistogramSettings, Value};
-use crate::context::{Context, Tag};
+use crate::bucket::{Bucket, HistogramSettings};
+use crate::context::Tag;
 use crate::enrich::Blocklist;
 use crate::handover::{BucketConsumer, Handover, Open, Passed};
 use crate::ledger::{Balance, MergeCounts, MergeLedger};
 use crate::limits::{PASSED_BATCH_LEN, SLOT_S};
 use crate::sampler::LateArrival;
-use crate::series::{
-    Event, Origin, Point, Series, SeriesKind, ServiceCheck, SketchPoint, SketchSeries, Tags,
-};
+use crate::series::{Event, Origin, Series, ServiceCheck, SketchSeries};
 use crate::stop::{self, Drained, Flushed};
 use crate::time::{Slot, Stamp};
 use std::array;
@@ -609,80 +608,6 @@ enum Extent {
 }
 
 impl Merge {
-    /// Emits one context's aggregates of one slot.
-    fn emit(&mut self, start_s: u64, entry: &mut Entry, sink: &mut Sink<'_>) {
-        let id = entry.context;
-        match &mut entry.value {
-            None => {}
-            Some(Value::Counter(counter)) => {
-                let value = counter.per_second();
-                self.emit_series(id, start_s, "", SeriesKind::Rate, value, "", sink);
-            }
-            Some(Value::Gauge(gauge)) => {
-                let value = gauge.value();
-                self.emit_series(id, start_s, "", SeriesKind::Gauge, value, "", sink);
-            }
-            Some(Value::Set(set)) => {
-                let value = set.len() as f64;
-                self.emit_series(id, start_s, "", SeriesKind::Gauge, value, "", sink);
-            }
-            Some(Value::Histogram(histogram)) => {
-                let unit = histogram.unit();
-                let settings = Arc::clone(&self.settings.histogram);
-                histogram.emit(&settings, |suffix, value| {
-                    let unit = if suffix.kind == SeriesKind::Gauge { unit } else { "" };
-                    self.emit_series(id, start_s, &suffix.text, suffix.kind, value, unit, sink);
-                });
-            }
-        }
-        if let Some(sketch) = &mut entry.sketch
-            && !sketch.is_empty()
-            && let Some(context) = self.contexts.get(id)
-        {
-            sketch.finish();
-            self.counts.sketches += 1;
-            let point = SketchPoint {
-                second: second(start_s),
-                summary: sketch.summary(),
-                bins: sketch.bins(),
-            };
-            sink(Item::Sketch(SketchSeries {
-                name: context.name(),
-                host: context.host(),
-                tags: Tags { own: context.tags(), global: &self.settings.global_tags },
-                points: &[point],
-                no_index: false,
-                origin: self.settings.origin.of(context.name()),
-            }));
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of one series, in one place")]
-    fn emit_series(
-        &mut self,
-        id: MergedId,
-        start_s: u64,
-        suffix: &str,
-        kind: SeriesKind,
-        value: f64,
-        unit: &str,
-        sink: &mut Sink<'_>,
-    ) {
-        let Some(context) = self.contexts.get(id) else { return };
-        self.name.clear();
-        self.name.push_str(context.name());
-        self.name.push_str(suffix);
-        if !suffix.is_empty() && self.settings.series_blocklist.blocks(self.name.as_bytes()) {
-            self.counts.blocked += 1;
-            return;
-        }
-        self.counts.points += 1;
-        let points = [Point { second: second(start_s), value }];
-        let origin = self.settings.origin.of(&self.name);
-        let series = series(&self.series_tags, origin, context, &self.name, kind, &points);
-        sink(Item::Series(Series { unit, ..series }));
-    }
-
     /// Forgets idle contexts that no worker knows and nothing waiting refers to.
     fn expire(&mut self, at: Stamp) {
         let mut held = vec![false; self.contexts.slots.len()];
@@ -698,32 +623,4 @@ impl Merge {
         };
         self.counts.zeros_cut_short += self.contexts.expire(at, &life, &held);
     }
-}
-
-/// A series without a unit.
-fn series<'a>(
-    global_tags: &'a [Tag],
-    origin: Origin,
-    context: &'a Context,
-    name: &'a str,
-    kind: SeriesKind,
-    points: &'a [Point],
-) -> Series<'a> {
-    Series {
-        name,
-        host: context.host(),
-        tags: Tags { own: context.tags(), global: global_tags },
-        kind,
-        points,
-        interval_s: Series::INTERVAL_S,
-        unit: "",
-        source_type_name: "",
-        no_index: false,
-        origin,
-    }
-}
-
-/// A start as the intake counts seconds: signed.
-fn second(start_s: u64) -> i64 {
-    i64::try_from(start_s).unwrap_or(i64::MAX)
 }

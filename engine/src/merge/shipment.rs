@@ -8,8 +8,9 @@
 //! The contexts keep their numbers meanwhile, for nothing that the workers hand over is applied.
 
 use super::contexts::MergedId;
+use super::emit::series;
 use super::entries::Entries;
-use super::{Item, Merge, Sink, Waiting, Zeros, series};
+use super::{Item, Merge, Sink, Waiting, Zeros};
 use crate::bucket::Entry;
 use crate::handover::Passed;
 use crate::limits::EVENTS_BATCH_LEN;
