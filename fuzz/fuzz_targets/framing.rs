@@ -1,6 +1,8 @@
-//! `lastdrop_fuzz::framing` for the fuzzer; without one there is nothing to run.
+//! `lastdrop_fuzz::framing` for the fuzzer; without one, over the files that are named.
 #![cfg_attr(fuzzing, no_main)]
 #[cfg(fuzzing)]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| lastdrop_fuzz::framing(data));
 #[cfg(not(fuzzing))]
-fn main() {}
+fn main() -> std::process::ExitCode {
+    lastdrop_fuzz::replay(lastdrop_fuzz::framing)
+}
