@@ -1,6 +1,8 @@
 //! The drain: receivers, workers, merge and the stop states under a scheduler that does what it likes
 //! and lets threads die.
 
+use std::sync::LazyLock;
+
 use arbitrary::{Result, Unstructured};
 use lastdrop_engine::datagram::{Datagram, Extent, Transport};
 use lastdrop_engine::handover::bucket_ring;
@@ -14,7 +16,17 @@ use lastdrop_engine::worker::{Turn, Worker};
 use crate::aggregation::{merge_settings, worker_settings};
 
 /// Most steps before the seal, and after it.
-const STEPS_MAX: usize = 200;
+const STEPS_MAX: usize = 100;
+
+/// Three samples.
+const SAMPLES: &str = "c:1:2|c\nd:3|d\n";
+
+/// Events in one datagram: three of them fill a bucket ring.
+const EVENTS: usize = 100;
+
+/// Three samples and the events.
+static SAMPLES_AND_EVENTS: LazyLock<String> =
+    LazyLock::new(|| [SAMPLES, &"_e{1,1}:a|b\n".repeat(EVENTS)].concat());
 
 /// For all schedules, and for all threads that die on the way: a lane is proved exactly if its
 /// receiver lived to seal it and its worker lived to apply the seal, nobody healthy is waited for in
@@ -85,8 +97,10 @@ impl Run {
             choice @ 0..=5 => {
                 let lane = input.choose_index(self.lanes.len())?;
                 // Each event needs room of its own on the way to the merge.
-                let events = if choice == 5 { 100 } else { 0 };
-                self.lanes[lane].receive(self.now_s, events);
+                match choice {
+                    5 => self.lanes[lane].receive(self.now_s, &SAMPLES_AND_EVENTS, EVENTS),
+                    _ => self.lanes[lane].receive(self.now_s, SAMPLES, 0),
+                }
             }
             6 => self.mark_all(|number, at| Mark::Close { number, cutoff: at.slot(), at }),
             7 => self.mark_all(|number, at| Mark::Flush { number, at }),
@@ -187,12 +201,11 @@ impl Run {
 }
 
 impl RunLane {
-    /// Puts a datagram of three samples and some events in, if there is a receiver and room.
-    fn receive(&mut self, now_s: u64, events: usize) {
+    /// Puts a datagram of three samples and so many events in, if there is a receiver and room.
+    fn receive(&mut self, now_s: u64, text: &str, events: usize) {
         let Some(receiver) = &mut self.receiver else { return };
         let stamp = Stamp::from_s(now_s);
-        let bytes = ["c:1:2|c\nd:3|d\n", &"_e{1,1}:a|b\n".repeat(events)].concat();
-        let bytes = bytes.as_bytes();
+        let bytes = text.as_bytes();
         let datagram = Datagram { bytes, stamp, transport: Transport::Udp, extent: Extent::Whole };
         let record_bytes = PacketProducer::record_bytes(bytes.len());
         if let Ok(mut batch) = receiver.batch(record_bytes, record_bytes) {
