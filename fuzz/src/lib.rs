@@ -3,7 +3,12 @@
 //!
 //! A target takes any bytes and panics if what it claims for all inputs doesn't hold for these.
 
+// Nothing is tested in here, and the configuration would bring the agent's unit tests with it.
+#![cfg(not(test))]
+
 mod aggregation;
+mod cli;
+mod configurations;
 mod cut;
 mod decode;
 mod drains;
@@ -18,6 +23,7 @@ mod spools;
 mod streams;
 
 pub use aggregation::aggregation;
+pub use configurations::configuration;
 pub use drains::drain;
 pub use enrichments::{enrichment, mapper};
 pub use messages::{datagram, differential};
@@ -46,4 +52,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("enrichment", enrichment),
     ("mapper", mapper),
     ("spool", spool),
+    ("configuration", configuration),
 ];
