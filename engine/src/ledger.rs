@@ -425,6 +425,64 @@ mod tests {
         assert_eq!((sum.datagrams, sum.malformed[Class::BadRate as usize]), (6, 10));
     }
 
+    /// For every equation: each side is the sum of its terms, each of them once. The terms are powers
+    /// of two, so that a sum tells what is in it.
+    #[test]
+    fn every_term_of_an_equation_counts_once() {
+        let mut receivers = ReceiverCounts::default();
+        (receivers.received[0], receivers.received[1]) = (1, 2);
+        (receivers.worker_gone[0], receivers.worker_gone[1]) = (8, 16);
+        let mut worker = WorkerCounts {
+            datagrams: 64,
+            lines: 1,
+            metrics: 2,
+            events: 4,
+            service_checks: 8,
+            torn: 16,
+            samples: 128,
+            own_samples: 256,
+            aggregated: 512,
+            passed: 1024,
+            ..WorkerCounts::default()
+        };
+        (worker.malformed[0], worker.malformed[1]) = (32, 64);
+        (worker.refused[0], worker.refused[1]) = (2048, 4096);
+        let merge = MergeCounts {
+            samples: 1,
+            incomplete: 2,
+            passed: 4,
+            points: 8,
+            sketches: 16,
+            events: 32,
+            service_checks: 64,
+            ..MergeCounts::default()
+        };
+        let shipper = ShipperCounts {
+            points_again: 128,
+            points_encoded: 1,
+            events_encoded: 2,
+            service_checks_encoded: 4,
+            too_large: 8,
+            not_finite: 16,
+            not_expressible: 32,
+            switched_off: 64,
+            ..ShipperCounts::default()
+        };
+        for (balance, left, right) in [
+            (datagrams_balance(&receivers, &worker), 1 + 2, 8 + 16 + 64),
+            (lines_balance(&worker), 1, 2 + 4 + 8 + 16 + 32 + 64),
+            (samples_balance(&worker), 128 + 256, 512 + 1024 + 2048 + 4096),
+            (buckets_balance(&worker, &merge), 512, 1 + 2),
+            (passed_balance(&worker, &merge), 1024, 4),
+            (encoded_balance(&merge, &shipper), 8 + 16 + 32 + 64 + 128, 127),
+        ] {
+            assert_eq!((balance.left, balance.right), (left, right), "{}", balance.name);
+            assert!(!balance.holds() && Balance { right: left, ..balance }.holds());
+            let twice = balance.plus(balance);
+            assert_eq!((twice.left, twice.right), (2 * left, 2 * right));
+        }
+    }
+
     #[test]
     fn reasons_are_numbered_in_the_order_of_the_list() {
         for (number, reason) in Refusal::ALL.into_iter().enumerate() {

@@ -1,8 +1,8 @@
 //! The parser: that it holds its promises on any bytes, and that it agrees with the reference.
 
 use lastdrop_engine::message::{
-    ClientOrigin, Error, Line, LineEnd, Message, Options, OriginFields, Tags, Timestamps, Values,
-    lines, parse,
+    ClientOrigin, Error, ExternalData, Line, LineEnd, Message, Options, OriginFields, Tags,
+    Timestamps, Values, lines, parse,
 };
 
 use crate::reference;
@@ -33,7 +33,7 @@ fn promises(line: &[u8], options: Options) {
     let (tags, origin) = match parse(line, options) {
         Err(error) => {
             assert!(error.at as usize <= line.len(), "{error}");
-            assert!(!error.to_string().is_empty());
+            assert!(!error.to_string().is_empty() && !error.class.of().name().is_empty());
             return;
         }
         Ok(Message::Metric(metric)) => {
@@ -60,6 +60,7 @@ fn promises(line: &[u8], options: Options) {
     let (local, external) = (origin.local_data(), origin.external_data());
     assert!(options.client_origin == ClientOrigin::Read || origin == OriginFields::default());
     assert!(local.inode != Some(0) && local.container_id != Some(b""));
+    assert_eq!(external.is_empty(), external == ExternalData::default());
     assert!(external.container_name != Some(b"") && external.pod_uid != Some(b""));
 }
 

@@ -28,7 +28,7 @@ struct Read {
 }
 
 /// For all streams and all ways to cut them into reads: the same answer, body, end and error as
-/// in one piece. The first byte says what the request was, whether the stream ends behind the
+/// in one piece, and words for each. The first byte says what the request was, whether the stream ends behind the
 /// bytes, and which limits hold.
 pub fn response(data: &[u8]) {
     let Some((&choice, rest)) = data.split_first() else { return };
@@ -41,6 +41,14 @@ pub fn response(data: &[u8]) {
     assert!(whole.used.is_none_or(|used| used <= stream.len()));
     assert!(whole.body_bytes <= stream.len() as u64 && whole.body.len() as u64 == whole.body_bytes);
     assert_eq!(cut, whole);
+    match whole.outcome {
+        Err(error) => assert!(!error.class().is_empty() && !error.to_string().is_empty()),
+        Ok(Some(Response { framing, close, .. })) => {
+            assert!(!framing.name().is_empty());
+            assert!(close.is_none_or(|reason| !reason.to_string().is_empty()));
+        }
+        Ok(None) => {}
+    }
 }
 
 /// For all bodies and all cuts: chunks are decoded, refused and ended as the reference does it. The
@@ -119,5 +127,9 @@ fn read(pieces: &[&[u8]], end: StreamEnd, purpose: Purpose, limits: ResponseLimi
         (None, StreamEnd::Ended) => reader.end(),
     };
     let outcome = ended.map(|()| reader.response());
+    // A server may repeat the key that it was sent.
+    let kept_bytes = sink.kept().len();
+    let shown = format!("BodySink {{ bytes: {}, kept_bytes: {kept_bytes} }}", sink.bytes());
+    assert_eq!(format!("{sink:?}"), shown);
     Read { outcome, body: sink.kept().to_vec(), body_bytes: sink.bytes(), used }
 }
