@@ -95,7 +95,8 @@ impl Child {
 #[expect(unsafe_code, reason = "rustix has no name for it")]
 fn real_time(number: i32) -> Option<Signal> {
     REAL_TIME.contains(&number).then(|| {
-        // SAFETY: the number is not 0, and not one that the C library keeps for itself.
+        // SAFETY: the number is not 0, and not one that the C library keeps for itself. Test:
+        // `signals_to_pid_1_arrive_at_the_process`.
         unsafe { Signal::from_raw_unchecked(number) }
     })
 }
@@ -108,7 +109,8 @@ fn limit_files(command: &mut Command, files_max: u64) {
         Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(files_max), ..limit })?)
     };
     // SAFETY: between fork and exec only calls that are async-signal-safe are allowed: the closure
-    // makes two system calls and neither allocates nor locks.
+    // makes two system calls and neither allocates nor locks. Test:
+    // `the_process_has_the_limit_of_open_files_that_we_had`.
     unsafe { command.pre_exec(undo) };
 }
 

@@ -72,7 +72,8 @@ pub struct Batch {
 }
 
 // SAFETY: the raw pointers in `headers` and `_pieces` lead only into the other vectors of the same
-// batch, which move with it (their heap blocks stay where they are), and none is handed out.
+// batch, which move with it (their heap blocks stay where they are), and none is handed out. Test:
+// `batch_can_move_to_another_thread`.
 unsafe impl Send for Batch {}
 
 const CACHE_LINE_BYTES: usize = 64;
@@ -99,7 +100,8 @@ impl Batch {
         let headers = (0..datagrams)
             .map(|index| {
                 // SAFETY: `mmsghdr` is plain C data (numbers and raw pointers, on some targets
-                // padding without a public name); all zeroes is a valid value of it.
+                // padding without a public name); all zeroes is a valid value of it. Test:
+                // `sizes_out_of_range_are_brought_into_it`.
                 let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
                 header.msg_hdr.msg_iov = pieces.as_mut_ptr().wrapping_add(index);
                 header.msg_hdr.msg_iovlen = 1;
@@ -149,7 +151,8 @@ impl Batch {
             // SAFETY: `headers` holds at least `headers_max` headers. Each points to one `iovec` of
             // `slot_bytes` bytes and to one `Control`, all owned by `self`, which is borrowed
             // exclusively for the call; `rearm` made every control length 0 or the size of a
-            // `Control`. No name is asked for, and there is no timeout.
+            // `Control`. No name is asked for, and there is no timeout. Tests:
+            // `call_takes_no_more_than_asked_for_and_leaves_the_rest` and those beside it.
             let received = unsafe {
                 libc::recvmmsg(
                     socket.as_raw_fd(),
@@ -222,7 +225,7 @@ struct Control {
 // The layout that `CMSG_DATA`, `CMSG_LEN` and `CMSG_SPACE` describe.
 const _: () = {
     const STAMP_BYTES: c_uint = length_of::<libc::timespec>();
-    // SAFETY: both only compute with numbers.
+    // SAFETY: both only compute with numbers; here, at compile time.
     let (length, space) = unsafe { (libc::CMSG_LEN(STAMP_BYTES), libc::CMSG_SPACE(STAMP_BYTES)) };
     assert!(offset_of!(Control, stamp) + size_of::<libc::timespec>() == length as usize);
     assert!(size_of::<Control>() == space as usize);
@@ -231,6 +234,7 @@ const _: () = {
 impl Control {
     const EMPTY: Self = {
         // SAFETY: `cmsghdr` and `timespec` are plain C data; all zeroes is a valid value of both.
+        // Test: `stamps_never_leak_from_one_call_into_the_next`.
         unsafe { std::mem::zeroed() }
     };
 
@@ -271,7 +275,7 @@ pub fn queue_info(socket: BorrowedFd<'_>) -> io::Result<QueueInfo> {
     let mut info = [0_u32; 9];
     let mut bytes = length_of::<[u32; 9]>();
     // SAFETY: `info` is writable for `bytes` bytes, and `bytes` is a valid `socklen_t`; both
-    // outlive the call.
+    // outlive the call. Test: `queue_info_shows_what_waits_and_what_was_dropped`.
     let status = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -302,7 +306,8 @@ pub fn queue_info(socket: BorrowedFd<'_>) -> io::Result<QueueInfo> {
 /// What the kernel reports; `ENOPROTOOPT` if it has no such option.
 pub fn enable_stamps(socket: BorrowedFd<'_>) -> io::Result<()> {
     let on: c_int = 1;
-    // SAFETY: the option takes a `c_int`, which holds no pointer.
+    // SAFETY: the option takes a `c_int`, which holds no pointer. Test:
+    // `kernel_stamps_ascend_and_lie_between_send_and_read`.
     unsafe { set_option(socket, libc::SO_TIMESTAMPNS, &on) }
 }
 
@@ -323,7 +328,8 @@ pub fn refuse(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// What the kernel reports; `ENOENT` if nothing was refused.
 pub fn accept_again(socket: BorrowedFd<'_>) -> io::Result<()> {
     let unused: c_int = 0;
-    // SAFETY: the option takes a `c_int`, which holds no pointer.
+    // SAFETY: the option takes a `c_int`, which holds no pointer. Test:
+    // `refusing_socket_keeps_its_queue_and_counts_what_comes_late`.
     unsafe { set_option(socket, libc::SO_DETACH_FILTER, &unused) }
 }
 
@@ -384,7 +390,9 @@ fn attach(
     let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
     // SAFETY: both options that we pass take a `sock_fprog`; its pointer leads to `length`
-    // instructions that outlive the call. The kernel copies them and checks what they do.
+    // instructions that outlive the call. The kernel copies them and checks what they do. Tests:
+    // `refusing_socket_keeps_its_queue_and_counts_what_comes_late`, and of the group
+    // `group_spreads_one_sender_over_all_its_sockets`.
     unsafe { set_option(socket, option, &program) }
 }
 
@@ -396,7 +404,8 @@ fn attach(
 /// - pointers inside `value` lead to memory that is valid for what the option does with it.
 unsafe fn set_option<T>(socket: BorrowedFd<'_>, option: c_int, value: &T) -> io::Result<()> {
     // SAFETY: `value` is readable for the length given and outlives the call; what it points to is
-    // the caller's promise.
+    // the caller's promise. Tests: those of its callers, and for a descriptor that is no socket
+    // `descriptor_that_is_no_socket_is_an_error_everywhere`.
     let status = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
