@@ -9,7 +9,8 @@ pub(super) const CACHE_LINE_BYTES: usize = 64;
 #[allow(unsafe_code, reason = "prefetching has no safe function on stable Rust")]
 pub(crate) fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing that the program could see and faults on no address.
+    // SAFETY: a prefetch reads nothing that the program could see and faults on no address. Run by
+    // every test that samples a metric, and by the fuzz targets `aggregation` and `drain`.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(address.cast());
