@@ -3,7 +3,11 @@
 
 use lastdrop_engine::ledger::{ReceiverCounts, WorkerCounts};
 use lastdrop_engine::worker::Fault;
+use rustix::time::{ClockId, clock_gettime};
+use std::cell::Cell;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Names the fault.
 const VARIABLE: &str = "LASTDROP_FAULT";
@@ -32,6 +36,7 @@ pub(crate) fn stopping() {
 
 /// Looked at by each thread now and then: panics if it is its turn.
 pub(crate) fn look(thread: &str) {
+    slow(thread);
     let planted = match std::env::var(VARIABLE).ok().as_deref() {
         Some("lose-worker") => "panic-work-0".to_owned(),
         Some(fault) => fault.to_owned(),
@@ -45,6 +50,23 @@ pub(crate) fn look(thread: &str) {
         None => ONE_LOOK.contains(&thread) || LOOKED.fetch_add(1, Ordering::Relaxed) >= LOOKS,
     };
     assert!(!due, "planted");
+}
+
+/// Lets the first worker burn so many percent of what the whole agent has used since its last look.
+fn slow(thread: &str) {
+    static PERCENT: LazyLock<Option<u32>> =
+        LazyLock::new(|| std::env::var(VARIABLE).ok()?.strip_prefix("slow-")?.parse().ok());
+    thread_local!(static BEFORE: Cell<Duration> = const { Cell::new(Duration::ZERO) });
+    let Some(percent) = PERCENT.filter(|_| thread == "work-0") else { return };
+    let used = used(ClockId::ProcessCPUTime).saturating_sub(BEFORE.get());
+    let end = self::used(ClockId::ThreadCPUTime) + used * percent / 100;
+    while self::used(ClockId::ThreadCPUTime) < end {}
+    BEFORE.set(self::used(ClockId::ProcessCPUTime));
+}
+
+/// Processor time so far.
+fn used(clock: ClockId) -> Duration {
+    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
 }
 
 /// What a worker is to do wrong.
