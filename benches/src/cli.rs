@@ -1,6 +1,7 @@
 //! Arguments as plain data, and their help.
 
 mod bench;
+mod servers;
 mod throughput;
 
 use std::net::SocketAddr;
@@ -10,7 +11,8 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use lastdrop_lab::demo::DemoOptions;
 use lastdrop_lab::intake::{Certificate, IntakeOptions, STEPS, Script};
-use lastdrop_lab::load::{Length, LoadOptions, Mix};
+use lastdrop_lab::interrupt::Interrupt;
+use lastdrop_lab::load::{Length, LoadOptions, Mix, Rate, Scope, Span, Texts};
 use lastdrop_lab::sink::{OnFull, Target};
 use lastdrop_lab::task::TaskOptions;
 use lastdrop_lab::units;
@@ -193,6 +195,9 @@ pub(crate) struct LoadArgs {
     /// Datagrams a second over all senders [default: flat out]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
+    /// Bytes a second over all senders, as 20MiB
+    #[arg(long, value_name = "BYTES", value_parser = units::bytes, conflicts_with = "rate")]
+    byte_rate: Option<u64>,
     /// Datagrams sent flat out when the stream has ended
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     burst: u64,
@@ -200,17 +205,29 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     contexts: u32,
-    /// Tags of each message
-    #[arg(long, value_name = "COUNT", default_value_t = 2)]
-    #[arg(value_parser = clap::value_parser!(u32).range(..=1_000))]
-    tags: u32,
-    /// Shares of the metric types, as c=70,g=20,d=10
+    /// Tags of each message, as 3 or 2-50
+    #[arg(long, value_name = "COUNT", default_value = "2")]
+    tags: Span,
+    /// Bytes of each name; then names and tags are random text
+    #[arg(long, value_name = "BYTES", requires = "tag_bytes")]
+    name_bytes: Option<Span>,
+    /// Bytes of each tag; then names and tags are random text
+    #[arg(long, value_name = "BYTES", requires = "name_bytes")]
+    tag_bytes: Option<Span>,
+    /// So many of a hundred random tags are in no earlier context
+    #[arg(long, value_name = "PERCENT", default_value_t = 11)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=100))]
+    new_tags: u32,
+    /// Shares of the kinds (c, g, s, h, ms, d, _e, _sc), as c=70,g=20,d=10
     #[arg(long, value_name = "SHARES", default_value = "c")]
     mix: Mix,
-    /// Values of each message
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    values: u32,
+    /// Values of each message, as 3 or 2-32
+    #[arg(long, value_name = "COUNT", default_value = "1")]
+    values: Span,
+    /// So many messages of a hundred have so many values, the others one
+    #[arg(long, value_name = "PERCENT", default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=100))]
+    packed: u32,
     /// Most messages of a datagram
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
@@ -241,20 +258,32 @@ impl From<LoadArgs> for LoadOptions {
             (None, Some(time)) => Length::Refusal(time),
             (None, None) => Length::Time(args.time.unwrap_or_default()),
         };
+        let texts = match args.name_bytes.zip(args.tag_bytes) {
+            Some((name_bytes, tag_bytes)) => {
+                Texts::Random { name_bytes, tag_bytes, new_percent: args.new_tags }
+            }
+            None => Texts::Plain,
+        };
+        #[expect(clippy::cast_precision_loss, reason = "at most 2^40")]
+        let byte_rate = args.byte_rate.map(|bytes| Rate::Bytes(bytes as f64));
         Self {
             target,
             on_full: if args.no_wait { OnFull::Fail } else { OnFull::Wait },
             contexts: args.contexts,
+            scope: Scope::Shared,
             tags: args.tags,
+            texts,
             mix: args.mix,
             values: args.values,
+            packed_percent: args.packed,
             messages: args.messages,
             datagram_bytes: args.datagram_bytes,
-            rate: args.rate,
+            rate: args.rate.map(|rate| Rate::Datagrams(rate.into())).or(byte_rate),
             length,
             burst: args.burst,
             seed: args.seed,
             senders: args.senders,
+            interrupt: Interrupt::default(),
         }
     }
 }
@@ -331,7 +360,7 @@ mod tests {
                 examples += 1;
             }
         }
-        assert_eq!(examples, 24);
+        assert_eq!(examples, 29);
     }
 
     #[test]

@@ -20,6 +20,7 @@
 pub mod demo;
 pub mod drain;
 pub mod experiment;
+pub mod graphite;
 pub mod intake;
 pub mod interrupt;
 pub mod load;

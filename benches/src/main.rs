@@ -10,12 +10,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use lastdrop_lab::demo::{self, Screen};
 use lastdrop_lab::experiment::report::{self, Report};
+use lastdrop_lab::experiment::suite::{self, SuiteError};
 use lastdrop_lab::experiment::{
-    self, burst, contexts, engine, idle, ingest, job, memory, seal, sigterm, spool, start, stop,
-    stream, zero_loss,
+    self, burst, compare, contexts, engine, idle, ingest, job, memory, peers, seal, sigterm, spool,
+    start, stop, stream, zero_loss,
 };
 use lastdrop_lab::intake::{Intake, IntakeOptions};
-use lastdrop_lab::interrupt::Interrupt;
+use lastdrop_lab::interrupt::{self, Interrupt};
 use lastdrop_lab::sink::Target;
 use lastdrop_lab::{drain, load, task, vectors};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -82,6 +83,26 @@ fn run_bench(BenchArgs { json, out, experiment }: BenchArgs) -> Done {
                 return Ok(ExitCode::from(status.unwrap_or(UNUSABLE)));
             }
             seal::run(&args.into(), screen)?
+        }
+        Experiment::List => {
+            print(&suite::list()?.to_string())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Experiment::Run(args) => {
+            let found = suite::run(&args.options()?, &Interrupt::on_signals()?, screen);
+            return show_found(found, json, out);
+        }
+        Experiment::Gates(args) => {
+            let found = suite::run(&args.options()?, &Interrupt::on_signals()?, screen);
+            return show_found(found, json, out);
+        }
+        Experiment::Ab(args) => {
+            let found = compare::run(&args.options()?, &Interrupt::on_signals()?, screen);
+            return show_found(found, json, out);
+        }
+        Experiment::Peers(args) => {
+            let found = peers::run(&args.options(), &Interrupt::on_signals()?, screen);
+            return show_found(found, json, out);
         }
     };
     if json {
@@ -150,6 +171,17 @@ fn show(report: &Report, json: bool, out: Option<PathBuf>) -> Done {
     eprintln!("see {}", page.display());
     let failed = !report.complaints.is_empty();
     Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Shows what servers were measured to be, or that somebody wanted it to end.
+fn show_found(found: Result<Report, SuiteError>, json: bool, out: Option<PathBuf>) -> Done {
+    match found {
+        Err(error) if error.is_interrupt() => {
+            eprintln!("lastdrop-lab: {error}");
+            Ok(ExitCode::from(interrupt::STATUS))
+        }
+        found => show(&found?, json, out),
+    }
 }
 
 /// Serves until SIGINT or SIGTERM, then prints the totals.

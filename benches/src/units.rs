@@ -1,4 +1,4 @@
-//! Reading of times as people write them.
+//! Reading of times and sizes as people write them.
 
 use std::time::Duration;
 
@@ -25,6 +25,31 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{text:?} is no time up to a day: write 1500ms, 2s or 3m"))
 }
 
+/// Reads `512`, `512KiB`, `20MiB` or `1GiB`, up to a tebibyte.
+///
+/// # Errors
+///
+/// Says which forms are accepted.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let shift = match unit {
+        "" | "B" => Some(0),
+        "KiB" => Some(10),
+        "MiB" => Some(20),
+        "GiB" => Some(30),
+        _ => None,
+    };
+    let bytes = number
+        .parse::<u64>()
+        .ok()
+        .zip(shift)
+        .and_then(|(number, shift)| number.checked_mul(1 << shift));
+    bytes
+        .filter(|&bytes| bytes <= 1 << 40)
+        .ok_or_else(|| format!("{text:?} is no size up to 1024GiB: write 512, 512KiB or 20MiB"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +65,14 @@ mod tests {
     fn a_time_without_unit_or_sense_is_refused() {
         for text in ["", "5", "s", "-1s", "nans", "1h", "1 s", "1e400s", "1441m"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        assert_eq!((bytes("512"), bytes("20MiB")), (Ok(512), Ok(20 << 20)));
+        for text in ["", "MiB", "1MB", "-1", "1.5MiB", "2000GiB", "99999999999999999999"] {
+            assert!(bytes(text).is_err(), "{text}");
         }
     }
 }

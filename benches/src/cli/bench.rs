@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use super::servers::{AbArgs, GatesArgs, PeersArgs, RunArgs};
 use clap::{Args, Subcommand, ValueEnum};
 use lastdrop_lab::experiment::burst::BurstOptions;
 use lastdrop_lab::experiment::job::{JobFault, JobOptions};
@@ -30,7 +31,12 @@ Examples:
   lastdrop-lab bench engine
   lastdrop-lab bench ingest udp moderate --rounds 5
   lastdrop-lab bench zero-loss
-  lastdrop-lab bench memory --contexts 100000 --time 15s")]
+  lastdrop-lab bench memory --contexts 100000 --time 15s
+  lastdrop-lab bench list
+  lastdrop-lab bench run rss_dsd_low quality_gate_idle --replicas 5
+  lastdrop-lab bench ab --baseline old/lastdrop --comparison new/lastdrop
+  lastdrop-lab bench gates
+  lastdrop-lab bench peers")]
 pub(crate) struct BenchArgs {
     /// Print the finding as JSON
     #[arg(long, global = true)]
@@ -55,6 +61,12 @@ pub(crate) enum Experiment {
     Spool(SpoolArgs),
     #[command(flatten)]
     Measure(Measurement),
+    /// Show the experiments that come with the lab
+    List,
+    Run(RunArgs),
+    Ab(AbArgs),
+    Gates(GatesArgs),
+    Peers(PeersArgs),
 }
 
 /// Tasks in wrapper mode, each with a steady stream and a burst right before its exit.

@@ -15,7 +15,7 @@ use super::report::{Report, Table};
 use super::sidecar::Transport;
 use crate::demo::Screen;
 use crate::interrupt::Interrupt;
-use crate::load::{Length, LoadOptions};
+use crate::load::{Length, LoadOptions, Span};
 use crate::sink::Target;
 
 /// New contexts that an agent learns in a second at the very least.
@@ -71,7 +71,7 @@ fn trial(options: &ContextsOptions, contexts: u32) -> Trial {
         transport: Transport::UnixDatagram,
         load: LoadOptions {
             contexts,
-            tags: 4,
+            tags: Span::only(4),
             messages: u32::MAX,
             datagram_bytes: 8_192,
             ..LoadOptions::new(nowhere, Length::Time(options.time))

@@ -18,7 +18,7 @@ use super::report::{Report, Table};
 use super::stats::{median, number};
 use crate::demo::Screen;
 use crate::interrupt::Interrupt;
-use crate::load::{Length, LoadOptions};
+use crate::load::{Length, LoadOptions, Rate, Span};
 use crate::sink::Target;
 
 /// What to run.
@@ -110,10 +110,10 @@ fn load(scenario: &Scenario, options: &IngestOptions) -> LoadOptions {
     let nowhere = Target::Udp(([127, 0, 0, 1], 0).into());
     LoadOptions {
         contexts: options.contexts,
-        tags: scenario::TAGS,
+        tags: Span::only(scenario::TAGS),
         messages: scenario.messages,
         datagram_bytes: scenario.datagram_bytes,
-        rate: scenario.moderate.then_some(options.moderate),
+        rate: scenario.moderate.then_some(Rate::Datagrams(options.moderate.into())),
         ..LoadOptions::new(nowhere, Length::Time(options.time))
     }
 }

@@ -14,7 +14,7 @@ use super::report::{Report, Table};
 use super::sidecar::{Setup, Sidecar, Transport};
 use crate::demo::Screen;
 use crate::interrupt::Interrupt;
-use crate::load::{Length, LoadOptions};
+use crate::load::{Length, LoadOptions, Rate, Span};
 use crate::process::Usage;
 
 /// How often each context is sampled in the time.
@@ -88,9 +88,9 @@ fn sampled(options: &MemoryOptions, contexts: u32) -> io::Result<Row> {
     let rate = (rate as u32).max(10);
     let load = LoadOptions {
         contexts,
-        tags: 4,
+        tags: Span::only(4),
         messages: MESSAGES,
-        rate: Some(rate),
+        rate: Some(Rate::Datagrams(rate.into())),
         ..LoadOptions::new(sidecar.target().clone(), Length::Time(options.time))
     };
     let sending = sidecar.load(&load)?;

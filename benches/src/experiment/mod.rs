@@ -4,16 +4,24 @@
 //! intake accepted, and what the agent's receipt says. Each experiment ends with a finding: a table
 //! for people, the same for programs, and everything that is not as it should be.
 
+mod account;
+pub mod bounds;
 pub mod burst;
+pub mod compare;
 mod contender;
 pub mod contexts;
+mod destination;
 pub mod engine;
 pub mod idle;
 pub mod ingest;
 pub mod job;
 pub mod memory;
+pub mod measure;
+pub mod peers;
+pub mod plan;
 pub mod plot;
 pub mod report;
+pub mod run;
 pub mod seal;
 mod sidecar;
 pub mod sigterm;
@@ -23,6 +31,8 @@ pub mod stats;
 pub mod stop;
 pub mod stream;
 pub mod zero_loss;
+pub mod suite;
+pub mod target;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::demo::{API_KEY, free_udp_port};
@@ -26,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Which of the agent's sockets is loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Transport {
     /// UDP.
     Udp,
@@ -197,7 +199,7 @@ impl Sidecar {
 }
 
 /// True once a datagram or a connection would be taken.
-fn is_bound(target: &Target) -> io::Result<bool> {
+pub(super) fn is_bound(target: &Target) -> io::Result<bool> {
     match target {
         Target::Udp(address) => {
             let local = format!(":{:04X} ", address.port());

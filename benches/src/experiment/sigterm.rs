@@ -19,7 +19,7 @@ use super::sidecar::{End, Setup, Sidecar, Transport};
 use super::{Finding, Spread, at_endpoints, counted, spread};
 use crate::demo::{self, DemoError, Screen, during};
 use crate::intake::{Certificate, Fault, Intake, IntakeOptions, Script, Span, Totals};
-use crate::load::{Length, LoadOptions, LoadReport, Random};
+use crate::load::{Length, LoadOptions, LoadReport, Random, Rate};
 use crate::sink::Target;
 
 /// What to run.
@@ -131,7 +131,7 @@ impl Plan {
     fn load(&self) -> LoadOptions {
         let nowhere = Target::UnixDatagram(PathBuf::new());
         LoadOptions {
-            rate: Some(self.rate),
+            rate: Some(Rate::Datagrams(self.rate.into())),
             contexts: self.contexts,
             senders: self.senders,
             mix: crate::load::Mix::only(crate::load::Kind::Distribution),

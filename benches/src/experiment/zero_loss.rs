@@ -19,7 +19,7 @@ use super::report::{Report, Table};
 use super::sidecar::Transport;
 use crate::demo::Screen;
 use crate::interrupt::Interrupt;
-use crate::load::{Length, LoadOptions};
+use crate::load::{Length, LoadOptions, Rate};
 use crate::sink::Target;
 
 /// The first rate that is tried: so much every receiver bears.
@@ -74,8 +74,10 @@ pub fn run(
 
 fn trial(options: &ZeroLossOptions, rate: u32, cpus: &[usize]) -> Trial {
     let nowhere = Target::Udp(([127, 0, 0, 1], 0).into());
-    let load =
-        LoadOptions { rate: Some(rate), ..LoadOptions::new(nowhere, Length::Time(options.time)) };
+    let load = LoadOptions {
+        rate: Some(Rate::Datagrams(rate.into())),
+        ..LoadOptions::new(nowhere, Length::Time(options.time))
+    };
     Trial {
         agent: options.agent.clone(),
         transport: Transport::Udp,

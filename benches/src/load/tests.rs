@@ -1,6 +1,7 @@
 //! The report of a load against what its receiver finds.
 
 use super::*;
+use crate::sink::BATCH_MAX;
 
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
@@ -62,8 +63,8 @@ fn wide(target: Target) -> LoadOptions {
     LoadOptions {
         mix: "c=4,g=2,s,h,ms,d=3".parse().unwrap(),
         contexts: 300,
-        tags: 3,
-        values: 2,
+        tags: Span::only(3),
+        values: Span::only(2),
         messages: 5,
         burst: 50,
         senders: 2,
@@ -78,7 +79,8 @@ fn the_report_of_udp_load_is_what_a_receiver_finds() {
     let target = Target::Udp(receiver.local_addr().unwrap());
     // So few that a default receive buffer holds them all: none may be dropped here.
     let length = Length::Datagrams(140);
-    let options = LoadOptions { length, rate: Some(50_000), burst: 20, ..wide(target) };
+    let options =
+        LoadOptions { length, rate: Some(Rate::Datagrams(50_000.0)), burst: 20, ..wide(target) };
     let found = thread::scope(|scope| {
         let load = scope.spawn(|| run(&options).unwrap());
         let found = find(160, |buffer| receiver.recv(buffer).unwrap());
@@ -142,14 +144,18 @@ fn a_batch_is_tried_whole_over_failures_and_the_end_of_the_block() {
     let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let end = Length::Datagrams(0);
     let options = LoadOptions { messages: 200, ..LoadOptions::new(Target::Udp(closed), end) };
-    let mut sender = Sender::new(&options, Share::of(&options, 0)).unwrap();
+    let block = Arc::new(Block::build(&options, 0));
+    let mut sender = Sender::new(&options, 0, Arc::clone(&block)).unwrap();
+    let stage = Stage::of(end, 0, 0, 1, &options.interrupt);
     let mut taken = 0;
     for _ in 0..100 {
-        taken += sender.send_all(BATCH_MAX).unwrap();
+        taken += sender.send_all(BATCH_MAX, &stage).unwrap();
     }
-    assert!(sender.block.len() < 6_400 && sender.failed.datagrams > 0);
-    assert_eq!(taken + sender.failed.datagrams, 6_400);
-    assert_eq!(sender.taken.iter().sum::<u64>(), taken);
+    let mut report = LoadReport::default();
+    sender.add_to(&mut report);
+    assert!(block.len() < 6_400 && report.failed.datagrams > 0);
+    assert_eq!(taken + report.failed.datagrams, 6_400);
+    assert_eq!(report.datagrams, taken);
 }
 
 /// A receiver that goes away in the middle: what it found and what was sent are the same.
@@ -243,4 +249,111 @@ fn a_mix_without_sense_is_refused() {
         assert!(text.parse::<Mix>().is_err(), "{text:?}");
     }
     assert_eq!("c".parse::<Mix>().unwrap(), Mix::only(Kind::Count));
+}
+
+fn drawn() -> LoadOptions {
+    LoadOptions {
+        contexts: 2_000,
+        mix: "c=900,g=90,_e=55,_sc=55".parse().unwrap(),
+        tags: Span { min: 2, max: 50 },
+        texts: Texts::Random {
+            name_bytes: Span { min: 1, max: 200 },
+            tag_bytes: Span { min: 3, max: 150 },
+            new_percent: 11,
+        },
+        values: Span { min: 2, max: 32 },
+        packed_percent: 8,
+        messages: 1_000,
+        datagram_bytes: 8_192,
+        ..LoadOptions::new(Target::Udp(([127, 0, 0, 1], 9).into()), Length::Datagrams(1))
+    }
+}
+
+/// The distributions are those that were asked for, and no message is longer than a datagram.
+#[test]
+fn random_texts_keep_their_distributions() {
+    let block = Block::build(&drawn(), 0);
+    let text: Vec<u8> = block.from(0).collect::<Vec<_>>().join(&b'\n');
+    let text = String::from_utf8(text).unwrap();
+    assert!(block.from(0).all(|datagram| datagram.len() <= 8_192));
+    let messages: Vec<&str> = text.split('\n').collect();
+    let share = |wanted: &dyn Fn(&str) -> bool| {
+        100 * messages.iter().filter(|message| wanted(message)).count() / messages.len()
+    };
+    assert!((3..8).contains(&share(&|message| message.starts_with("_e{"))));
+    assert!((3..8).contains(&share(&|message| message.starts_with("_sc|"))));
+    assert!((5..11).contains(&share(&|message| message.split('|').next().unwrap().contains(":")
+        && !message.starts_with('_')
+        && message.split('|').next().unwrap().matches(':').count() > 1)));
+    let (mut count, mut bytes, mut distinct) = (0, 0, BTreeSet::new());
+    let mut contexts = BTreeSet::new();
+    for message in &messages {
+        let list = message.rsplit_once("|#").map_or("", |(_, tags)| tags);
+        for tag in list.split(',') {
+            count += 1;
+            bytes += tag.len();
+            distinct.insert(tag);
+        }
+        contexts.insert(message.split(':').next().unwrap());
+    }
+    let mean = |sum: usize, of: usize| sum / of;
+    assert!((24..28).contains(&mean(count, messages.len())), "{}", mean(count, messages.len()));
+    assert!((72..80).contains(&mean(bytes, count)), "{}", mean(bytes, count));
+    // Some contexts' tags are cut short by the datagram's end, and short tags may coincide.
+    let new = 100 * distinct.len() / (2_000 * 26);
+    assert!((9..12).contains(&new), "{new}");
+    assert!(contexts.len() > 1_700);
+}
+
+#[test]
+fn senders_have_contexts_of_their_own_if_so_asked() {
+    let names = |options: &LoadOptions, sender| {
+        let block = Block::build(options, sender);
+        let texts = block.from(0).map(|datagram| String::from_utf8(datagram.to_vec()).unwrap());
+        let names = texts.map(|text| text.split(':').next().unwrap().to_owned());
+        names.collect::<BTreeSet<_>>()
+    };
+    let mix = Mix::only(Kind::Gauge);
+    let shared = LoadOptions { mix, messages: 1, contexts: 300, ..drawn() };
+    let own = LoadOptions { scope: Scope::Own, ..shared.clone() };
+    assert_eq!(names(&shared, 0), names(&shared, 1));
+    assert!(names(&own, 0).is_disjoint(&names(&own, 1)));
+    assert_eq!(names(&own, 1).len(), 300);
+}
+
+/// Two stages are one load: the second goes on where the first ended.
+#[test]
+fn stages_add_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let receiver = UnixDatagram::bind(&path).unwrap();
+    let options = wide(Target::UnixDatagram(path));
+    thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut load = prepare(&options).unwrap();
+            load.send(Length::Datagrams(301), 0).unwrap();
+            let first = load.report();
+            load.send(Length::Datagrams(300), 40).unwrap();
+            (first, load.report())
+        });
+        let found = find(641, |buffer| receiver.recv(buffer).unwrap());
+        let (first, both) = load.join().unwrap();
+        assert_eq!((first.datagrams, both.burst_datagrams), (301, 40));
+        found.check(&both);
+    });
+}
+
+#[test]
+fn a_rate_in_bytes_is_kept_and_an_interrupt_ends_it() {
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let target = Target::Udp(receiver.local_addr().unwrap());
+    let rate = Some(Rate::Bytes(200_000.0));
+    let options = LoadOptions { rate, target, ..drawn() };
+    let mut load = prepare(&options).unwrap();
+    load.send(Length::Time(Duration::from_millis(500)), 0).unwrap();
+    let bytes = load.report().bytes;
+    assert!((1..=120_000).contains(&bytes), "{bytes}");
+    options.interrupt.raise();
+    load.send(Length::Time(Duration::from_secs(600)), 1_000_000).unwrap();
+    assert!(load.report().datagrams < 1_000);
 }

@@ -126,6 +126,9 @@ fn no_processor(cpu: usize) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("no processor {cpu} to run on"))
 }
 
+/// How often the memory of a program that is ending is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
 /// A running program. Dropping it kills it and what it has started.
 #[derive(Debug)]
 pub struct Process {
@@ -141,6 +144,9 @@ pub struct End {
     pub status: Option<ExitStatus>,
     /// From the signal to the end.
     pub took: Duration,
+    /// The most resident memory that it ever had, as far as it was seen: the last look is up to
+    /// 5 ms before its end.
+    pub peak_bytes: u64,
     /// Times that the kernel killed something of it for the memory limit.
     pub memory_kills: u64,
 }
@@ -199,6 +205,15 @@ impl Process {
         Ok(poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&patience))? > 0)
     }
 
+    /// Kills it and what it has started.
+    pub fn kill(&mut self) {
+        // Once it was waited for, its id may be another's.
+        if let Ok(None) = self.child.try_wait() {
+            self.kill_group();
+            let _ = self.child.wait();
+        }
+    }
+
     /// Asks it to end (SIGTERM), and kills it and what it has started if it doesn't within the time.
     ///
     /// # Errors
@@ -209,12 +224,22 @@ impl Process {
         if self.is_running()? {
             self.signal(Signal::TERM)?;
         }
-        let ended = self.wait_for_end(at_most)?;
+        let mut peak_bytes = 0;
+        let ended = loop {
+            let left = at_most.saturating_sub(asked.elapsed());
+            if self.wait_for_end(left.min(LOOK_EVERY))? {
+                break true;
+            }
+            if left.is_zero() {
+                break false;
+            }
+            peak_bytes = self.usage().map_or(0, |usage| usage.peak_bytes).max(peak_bytes);
+        };
         let took = asked.elapsed();
         self.kill_group();
         let status = self.child.wait()?;
         let memory_kills = self.group.take().map_or(0, |group| group.kills());
-        Ok(End { status: ended.then_some(status), took, memory_kills })
+        Ok(End { status: ended.then_some(status), took, peak_bytes, memory_kills })
     }
 
     fn pid(&self) -> io::Result<Pid> {
@@ -234,11 +259,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Once it was waited for, its id may be another's.
-        if let Ok(None) = self.child.try_wait() {
-            self.kill_group();
-            let _ = self.child.wait();
-        }
+        self.kill();
     }
 }
 

@@ -26,7 +26,8 @@ fn what_a_client_sends_in_the_two_seconds_after_sigterm_is_accepted() {
     let agent = Setup::run(&intake).without("LASTDROP_LINGER").start();
     let load = increments(agent.udp_target(), 500);
     agent.signal(Signal::TERM);
-    let report = load::run(&LoadOptions { rate: Some(250), ..load }).unwrap();
+    let report =
+        load::run(&LoadOptions { rate: Some(load::Rate::Datagrams(250.0)), ..load }).unwrap();
     assert_eq!(report.datagrams, 500);
     agent.end().is_lossless(0);
     arrived(&intake, &report);
@@ -95,7 +96,8 @@ fn a_frozen_agent_delivers_what_came_while_it_was() {
     let agent = Setup::run(&intake).start();
     let load = increments(agent.udp_target(), 600);
     agent.signal(Signal::STOP);
-    let report = load::run(&LoadOptions { rate: Some(200), ..load }).unwrap();
+    let report =
+        load::run(&LoadOptions { rate: Some(load::Rate::Datagrams(200.0)), ..load }).unwrap();
     agent.signal(Signal::TERM);
     agent.signal(Signal::CONT);
     agent.end().is_lossless(0);
