@@ -148,10 +148,10 @@ impl Run {
         let at = Stamp::from_s(self.now_s);
         let seals = self.lanes.iter_mut().filter_map(|lane| lane.seal(at)).collect();
         let sealed = Running::new(std::mem::take(&mut self.epochs)).seal(seals);
-        let drained = self.drain(sealed, input);
+        let (drained, patience) = self.drain(sealed, input);
         let lanes = drained.lanes().to_vec();
         for (lane, found) in self.lanes.iter().zip(&lanes) {
-            lane.check(*found);
+            lane.check(*found, patience);
         }
         self.merge.finish(drained, &mut |_| {});
         // A worker that came to its end has handed over all that it had, sealed or orphaned.
@@ -169,15 +169,15 @@ impl Run {
     }
 
     /// Lets the schedule run on until the states say that there is nothing to wait for; a schedule
-    /// that has come to its end leaves everyone a turn.
-    fn drain(&mut self, mut sealed: Sealed, input: &mut Unstructured<'_>) -> Drained {
+    /// that has come to its end leaves everyone a turn. Gives the patience that there was at last.
+    fn drain(&mut self, mut sealed: Sealed, input: &mut Unstructured<'_>) -> (Drained, Patience) {
         for _ in 0..STEPS_MAX {
             let patience = match input.ratio(1, 64) {
                 Ok(true) => Patience::Spent,
                 _ => Patience::Left,
             };
             match sealed.drained(patience) {
-                Ok(drained) => return drained,
+                Ok(drained) => return (drained, patience),
                 Err(waiting) => sealed = waiting,
             }
             assert!(
@@ -193,7 +193,7 @@ impl Run {
             self.lanes.iter_mut().for_each(RunLane::turn);
             self.merge.take_in();
             match sealed.drained(Patience::Left) {
-                Ok(drained) => return drained,
+                Ok(drained) => return (drained, Patience::Left),
                 Err(waiting) => sealed = waiting,
             }
         }
@@ -242,7 +242,7 @@ impl RunLane {
         }
     }
 
-    fn check(&self, found: Lane) {
+    fn check(&self, found: Lane, patience: Patience) {
         match found {
             Lane::Proved { epoch } => {
                 assert!(self.sealed && epoch == self.records, "{found:?}");
@@ -251,6 +251,8 @@ impl RunLane {
             }
             Lane::Short { reason, unapplied } => {
                 assert!(unapplied <= self.records, "{found:?}");
+                // With patience left nobody is cut short who could still go on.
+                assert!(patience == Patience::Spent || self.worker.is_none(), "{found:?}");
                 match reason {
                     ShortReason::WorkerGone => {
                         assert!(self.sealed && !self.ended && self.worker.is_none())
