@@ -4,6 +4,7 @@
 //! A client sees the end of it: a send to a port that nobody has is answered by the kernel, and the
 //! answer is on the sender's socket when the next call is made. So it is sent until no answer comes.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::UdpSocket;
@@ -85,7 +86,8 @@ fn until_listening(agent: &Path) -> io::Result<Duration> {
     let port = free_udp_port()?;
     let client = UdpSocket::bind("127.0.0.1:0")?;
     client.connect(("127.0.0.1", port))?;
-    let mut start = Start::new([agent.as_os_str(), "run".as_ref()]);
+    let run = ["run", "--linger", "0s"].map(OsStr::new);
+    let mut start = Start::new([agent.as_os_str()].into_iter().chain(run));
     start.env.push(("DD_DOGSTATSD_PORT".to_owned(), port.to_string()));
     let began = Instant::now();
     let mut process = start.spawn()?;
