@@ -3,7 +3,7 @@
 //! intake never has more than was sent.
 //!
 //! A seed decides the transport, the load and the instant: some milliseconds after the start, or in a
-//! certain stage of a flush (see [`Moment`]).
+//! certain stage of a flush (see `Moment`).
 
 use std::fmt::Write as _;
 use std::io;
