@@ -39,14 +39,16 @@ pub const BUCKETS_OPEN_MAX: usize = 4096;
 /// Empty buckets that a return ring holds; what doesn't fit is freed.
 pub const RETURN_RING_LEN: usize = 4;
 
-/// Default bound of the memory that contexts may take in one worker, in bytes: about 140,000
-/// contexts with short tags. A sample of a new context beyond it is refused and counted.
+/// Bound of the memory that contexts may take in one worker, in bytes, where nobody derives one from
+/// the machine's (replays, tests): about 140,000 contexts with short tags. A sample of a new context
+/// beyond it is refused and counted.
 pub const CONTEXT_BYTES_DEFAULT: usize = 64 << 20;
 
 /// What one context costs besides its strings and tags, in bytes: slot, spelling, identity, the
-/// shared record, three allocations, its place in the merge and an entry in the bucket that is open,
-/// in the one that is shipped and in the list that this is shipped from. Measured: 386 bytes a
-/// context of peak memory, tables that grow included (`bin/tests/e2e/cardinality.rs`).
+/// shared record, its place in the merge and an entry in the bucket that is open, in the one that is
+/// shipped and in the list that this is shipped from. Measured while a record took three allocations:
+/// 386 bytes a context of peak memory, tables that grow included; one allocation takes less
+/// (`bin/tests/e2e/cardinality.rs`).
 pub const CONTEXT_BYTES_FIXED: usize = 400;
 
 /// What one interned tag costs besides its text, in bytes.
