@@ -25,6 +25,7 @@ pub mod intake;
 pub mod interrupt;
 pub mod load;
 pub mod memory_load;
+pub(crate) mod port;
 pub mod process;
 pub mod rig;
 pub mod sink;

@@ -11,19 +11,16 @@ mod screen;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::intake::{Certificate, Intake, IntakeOptions, Script};
+use crate::port::FreePort;
 use crate::task::{self, METRIC, Progress};
 pub use outcome::Outcome;
 pub use screen::Screen;
@@ -131,7 +128,8 @@ pub fn run(options: &DemoOptions, screen: &mut Screen) -> Result<Outcome, DemoEr
         IntakeOptions { tls: options.tls, script: options.script.clone(), port: 0 };
     let intake = Intake::start(intake_options).map_err(during("start the intake"))?;
     let patience = options.over + PATIENCE;
-    let run = Run { options, folder: folder.path(), intake: &intake, patience };
+    let port = FreePort::find().map_err(during("find a free UDP port"))?;
+    let run = Run { options, folder: folder.path(), intake: &intake, port, patience };
     let start = run.start_agent(&program)?;
     let end = run.watch(start, screen);
     Ok(run.outcome(end))
@@ -142,6 +140,7 @@ struct Run<'a> {
     options: &'a DemoOptions,
     folder: &'a Path,
     intake: &'a Intake,
+    port: FreePort,
     /// Longest time that the agent may run.
     patience: Duration,
 }
@@ -168,7 +167,7 @@ impl Run<'_> {
     /// Starts `lastdrop init --receipt FILE -- lastdrop-lab task …`.
     fn start_agent(&self, program: &Path) -> Result<Child, DemoError> {
         let this = std::env::current_exe().map_err(during("find this program"))?;
-        let port = free_udp_port().map_err(during("find a free UDP port"))?;
+        let port = self.port.number();
         let log = File::create(self.log_file()).map_err(during("create the agent's log"))?;
         let log_too = log.try_clone().map_err(during("share the agent's log"))?;
         let launcher = self.options.launcher.iter().map(OsString::as_os_str);
@@ -261,24 +260,6 @@ impl Run<'_> {
     }
 }
 
-/// Finds a port that nobody listens on, below those that the kernel hands out by itself: a socket
-/// of a client can't take it before the agent does. Within a process no port is given twice in a
-/// row, so that several runs can look at once.
-pub(crate) fn free_udp_port() -> io::Result<u16> {
-    static NEXT: LazyLock<AtomicU64> =
-        LazyLock::new(|| AtomicU64::new(RandomState::new().build_hasher().finish() >> 1));
-    const LOWEST: u16 = 10_240;
-    const COUNT: u16 = 20_000;
-    for _ in 0..COUNT {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed) % u64::from(COUNT);
-        let port = LOWEST + u16::try_from(step).unwrap_or(0);
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    Err(io::Error::other(format!("none from {LOWEST} to {} is free", LOWEST + COUNT - 1)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,7 +289,8 @@ mod tests {
         let intake = Intake::start(IntakeOptions::default()).unwrap();
         let options = DemoOptions::default();
         let patience = Duration::ZERO;
-        let run = Run { options: &options, folder: folder.path(), intake: &intake, patience };
+        let port = FreePort::find().unwrap();
+        let run = Run { options: &options, folder: folder.path(), intake: &intake, port, patience };
         let agent = Command::new("sleep").arg("600").spawn().unwrap();
         let end = run.watch(agent, &mut Screen::quiet());
         assert_eq!(end.status, None);

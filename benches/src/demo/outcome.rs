@@ -85,6 +85,13 @@ impl Outcome {
         complaints
     }
 
+    /// The last lines of what the agent logged.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        let lines: Vec<_> = self.log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+    }
+
     /// The outcome for programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -134,9 +141,7 @@ impl fmt::Display for Outcome {
             writeln!(f, "FAILED: {complaint}")?;
         }
         if !complaints.is_empty() && !self.log.is_empty() {
-            let lines: Vec<_> = self.log.lines().collect();
-            let last = &lines[lines.len().saturating_sub(LOG_LINES)..];
-            writeln!(f, "the agent's last words:\n{}", last.join("\n"))?;
+            writeln!(f, "the agent's last words:\n{}", self.last_words())?;
         }
         Ok(())
     }

@@ -177,6 +177,10 @@ fn row(number: u32, outcome: &Outcome) -> Row {
     let twice = outcome.totals.duplicate_points;
     let explained = at_endpoints(&receipt, "/duplicates_possible/points");
     complain(twice > explained, format!("{twice} points came twice, {explained} may have"));
+    if !complaints.is_empty() {
+        complaints
+            .push(format!("task {number}: the agent's last words:\n{}", outcome.last_words()));
+    }
     Row {
         sent,
         accepted: outcome.accepted(),

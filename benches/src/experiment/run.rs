@@ -23,9 +23,9 @@ use super::plan::Plan;
 use super::sidecar::{Transport, is_bound};
 use super::stats::median;
 use super::target::{Dialect, Place, Target};
-use crate::demo::free_udp_port;
 use crate::interrupt::Interrupt;
 use crate::load::{self, Kind, Length, Load, LoadOptions, LoadReport, Mix, Payload, Span, Texts};
+use crate::port::FreePort;
 use crate::process::{End, MemoryLimit, Process, Start};
 use crate::sink;
 
@@ -223,6 +223,8 @@ pub(super) struct Server {
     process: Process,
     destination: Destination,
     place: Place,
+    /// What `place` names.
+    _ports: [FreePort; 2],
     started_in: Duration,
     /// Ends the loads when something is wrong: they may wait for room in a socket of nobody.
     halt: Interrupt,
@@ -248,15 +250,17 @@ impl Server {
         };
         // A server that knows no other transport listens anyway.
         let needs_udp = used.contains(&Transport::Udp) || target.transports == [Transport::Udp];
+        let ports = [FreePort::find()?, FreePort::find()?];
+        let [udp_port, free_port] = ports.each_ref().map(FreePort::number);
         let place = Place {
             agent: agent.to_owned(),
             folder: folder.to_owned(),
-            udp_port: if needs_udp { free_udp_port()? } else { 0 },
+            udp_port: if needs_udp { udp_port } else { 0 },
             unix_datagram: socket(Transport::UnixDatagram),
             unix_stream: socket(Transport::UnixStream),
             intake_url: destination.url(),
             intake_port: destination.port(),
-            free_port: free_udp_port()?,
+            free_port,
         };
         let mut start = Start::new(target.command.iter().map(|word| place.fill(word)));
         let settings = target.env.iter().chain(&run.plan.target.env);
@@ -271,7 +275,7 @@ impl Server {
         let process = start.spawn()?;
         let halt = Interrupt::default();
         let started_in = Duration::ZERO;
-        let mut server = Self { process, destination, place, started_in, halt };
+        let mut server = Self { process, destination, place, _ports: ports, started_in, halt };
         let sockets = if needs_udp && used.is_empty() { vec![Transport::Udp] } else { used };
         for transport in sockets {
             server.wait_for(transport, &run.interrupt)?;

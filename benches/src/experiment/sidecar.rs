@@ -14,9 +14,10 @@ use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::demo::{API_KEY, free_udp_port};
+use crate::demo::API_KEY;
 use crate::intake::{Intake, IntakeOptions};
 use crate::load::{self, LoadOptions, LoadReport};
+use crate::port::FreePort;
 use crate::process::{Process, Start, Usage};
 use crate::sink::Target;
 
@@ -56,6 +57,7 @@ pub(super) struct Sidecar {
     target: Target,
     pub(super) intake: Arc<Intake>,
     folder: tempfile::TempDir,
+    _port: FreePort,
 }
 
 /// How to start an agent.
@@ -107,7 +109,7 @@ impl Sidecar {
     pub(super) fn start(setup: Setup<'_>) -> io::Result<Self> {
         let Setup { agent, transport, intake, settings, cpus } = setup;
         let folder = tempfile::tempdir()?;
-        let port = if transport == Transport::Udp { free_udp_port()? } else { 0 };
+        let port = FreePort::find()?;
         let socket = folder.path().join("socket");
         let mut start = Start::new([agent.as_os_str()]);
         let receipt = folder.path().join("receipt.json");
@@ -119,25 +121,29 @@ impl Sidecar {
         let mut set = |name: &str, value: String| start.env.push((name.to_owned(), value));
         set("DD_API_KEY", API_KEY.to_owned());
         set("DD_DD_URL", intake.url());
-        set("DD_DOGSTATSD_PORT", port.to_string());
         if let Some(pem) = intake.ca_pem() {
             let authority = folder.path().join("ca.pem");
             fs::write(&authority, pem)?;
             set("LASTDROP_CA_FILE", authority.display().to_string());
         }
         let target = match transport {
-            Transport::Udp => Target::Udp(([127, 0, 0, 1], port).into()),
+            Transport::Udp => {
+                set("DD_DOGSTATSD_PORT", port.number().to_string());
+                Target::Udp(([127, 0, 0, 1], port.number()).into())
+            }
             Transport::UnixDatagram => {
+                set("DD_DOGSTATSD_PORT", "0".to_owned());
                 set("DD_DOGSTATSD_SOCKET", socket.display().to_string());
                 Target::UnixDatagram(socket)
             }
             Transport::UnixStream => {
+                set("DD_DOGSTATSD_PORT", "0".to_owned());
                 set("DD_DOGSTATSD_STREAM_SOCKET", socket.display().to_string());
                 Target::UnixStream(socket)
             }
         };
         start.env.extend(settings);
-        let mut sidecar = Self { process: start.spawn()?, target, intake, folder };
+        let mut sidecar = Self { process: start.spawn()?, target, intake, folder, _port: port };
         sidecar.wait_for_socket()?;
         Ok(sidecar)
     }

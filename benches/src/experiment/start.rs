@@ -18,8 +18,9 @@ use serde_json::json;
 use super::plot::{Axis, Mark, Plot, Series};
 use super::report::{Report, Table};
 use super::stats::{median, number, quantile};
-use crate::demo::{Screen, free_udp_port};
+use crate::demo::Screen;
 use crate::interrupt::Interrupt;
+use crate::port::FreePort;
 use crate::process::Start;
 
 /// How long a start may take.
@@ -83,12 +84,12 @@ fn until_end(program: &Path) -> io::Result<Duration> {
 }
 
 fn until_listening(agent: &Path) -> io::Result<Duration> {
-    let port = free_udp_port()?;
+    let port = FreePort::find()?;
     let client = UdpSocket::bind("127.0.0.1:0")?;
-    client.connect(("127.0.0.1", port))?;
+    client.connect(("127.0.0.1", port.number()))?;
     let run = ["run", "--linger", "0s"].map(OsStr::new);
     let mut start = Start::new([agent.as_os_str()].into_iter().chain(run));
-    start.env.push(("DD_DOGSTATSD_PORT".to_owned(), port.to_string()));
+    start.env.push(("DD_DOGSTATSD_PORT".to_owned(), port.number().to_string()));
     let began = Instant::now();
     let mut process = start.spawn()?;
     // An empty line: no message.
