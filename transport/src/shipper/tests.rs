@@ -48,8 +48,9 @@ impl Intake {
                 stream.read_exact(&mut body).unwrap();
                 let fields = "Connection: close\r\nContent-Length: 0\r\n\r\n";
                 let answer = format!("HTTP/1.1 {}\r\n{fields}", answer(&head));
-                stream.get_mut().write_all(answer.as_bytes()).unwrap();
+                // Before the answer: whoever has that may count.
                 seen.lock().unwrap_or_else(PoisonError::into_inner).push(head);
+                stream.get_mut().write_all(answer.as_bytes()).unwrap();
             }
         });
         Self { address, heads }
