@@ -115,15 +115,23 @@ fn strip<'a>(bytes: &'a [u8], tag: &Tag) -> Option<&'a [u8]> {
 /// Whether two texts are equal. Names and tags are short: a call costs more than the comparison.
 #[inline]
 fn is_same(one: &[u8], two: &[u8]) -> bool {
-    const WORD: usize = size_of::<u64>();
     if one.len() != two.len() {
         return false;
     }
-    let (Some(one_end), Some(two_end)) = (one.last_chunk::<WORD>(), two.last_chunk::<WORD>())
-    else {
-        return std::iter::zip(one, two).all(|(one, two)| one == two);
-    };
-    let (one_words, two_words) = (one.as_chunks::<WORD>().0, two.as_chunks::<WORD>().0);
-    // The last word overlaps the one before it.
-    one_words.iter().zip(two_words).all(|(one, two)| one == two) && one_end == two_end
+    match one.len() {
+        0..4 => std::iter::zip(one, two).all(|(one, two)| one == two),
+        4..8 => has_same_ends::<4>(one, two),
+        8..=16 => has_same_ends::<8>(one, two),
+        17..=32 => has_same_ends::<16>(one, two),
+        _ => {
+            let mut pieces = std::iter::zip(one.as_chunks::<16>().0, two.as_chunks::<16>().0);
+            has_same_ends::<16>(one, two) && pieces.all(|(one, two)| one == two)
+        }
+    }
+}
+
+/// Whether the first and the last `N` bytes are the same, which overlap in a text shorter than both.
+#[inline]
+fn has_same_ends<const N: usize>(one: &[u8], two: &[u8]) -> bool {
+    one.first_chunk::<N>() == two.first_chunk() && one.last_chunk::<N>() == two.last_chunk()
 }
