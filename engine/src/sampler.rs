@@ -13,6 +13,7 @@ use crate::bucket::Bucket;
 use crate::context::Place;
 use crate::limits::BUCKETS_OPEN_MAX;
 use crate::time::{Slot, Stamp};
+use std::ops::Range;
 
 /// What happens to an arrival whose slot is closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +43,9 @@ pub enum Access {
     Index,
 }
 
+/// No arrivals.
+const NONE: Range<Stamp> = Stamp::MAX..Stamp::MAX;
+
 /// The open buckets of a worker.
 #[derive(Debug)]
 pub struct Sampler {
@@ -49,6 +53,9 @@ pub struct Sampler {
     open: Vec<Bucket>,
     /// Start of the bucket that arrivals go to; the others are reached by their index.
     current_start_s: u64,
+    /// Arrivals that go to the last of the open buckets, which is the current one, in time: nearly
+    /// all. Empty when that isn't known.
+    in_time: Range<Stamp>,
     /// First slot that arrivals may still go to: no mark has closed it, no flush left it behind.
     floor: Slot,
     /// First slot that no mark has closed.
@@ -66,6 +73,7 @@ impl Sampler {
         Self {
             open: Vec::new(),
             current_start_s: 0,
+            in_time: NONE,
             floor: Slot::default(),
             closed: Slot::default(),
             late,
@@ -77,6 +85,17 @@ impl Sampler {
     /// The bucket for a sample that arrived at `stamp`, and how its entries are found.
     #[inline]
     pub fn arrival(&mut self, stamp: Stamp) -> (&mut Bucket, Access, Lateness) {
+        if !self.in_time.contains(&stamp) {
+            return self.arrival_anywhere(stamp);
+        }
+        let last = self.open.len() - 1;
+        #[expect(clippy::indexing_slicing, reason = "nothing is in time when no bucket is open")]
+        let bucket = &mut self.open[last];
+        (bucket, Access::Place, Lateness::InTime)
+    }
+
+    #[inline(never)]
+    fn arrival_anywhere(&mut self, stamp: Stamp) -> (&mut Bucket, Access, Lateness) {
         let slot = match self.late {
             LateArrival::JoinsOpenSlot => stamp.slot().max(self.floor),
             LateArrival::ReopensSlot => stamp.slot(),
@@ -86,6 +105,10 @@ impl Sampler {
         // arrivals have come to.
         if self.open.get(at).is_some_and(|bucket| bucket.start_s() > self.current_start_s) {
             self.current_start_s = self.open.get(at).map_or(0, Bucket::start_s);
+        }
+        let is_current = slot.start_s() == self.current_start_s && at + 1 == self.open.len();
+        if is_current && self.lateness(slot) == Lateness::InTime {
+            self.in_time = Stamp::from_s(slot.start_s())..Stamp::from_s(slot.next().start_s());
         }
         self.found(at, self.lateness(slot))
     }
@@ -126,6 +149,7 @@ impl Sampler {
 
     /// Takes out every bucket, oldest first.
     pub fn end(&mut self) -> Vec<Bucket> {
+        self.in_time = NONE;
         std::mem::take(&mut self.open)
     }
 
@@ -148,6 +172,7 @@ impl Sampler {
 
     /// Takes out the buckets of all slots before `slot`, to which no arrival goes any more.
     fn leave(&mut self, slot: Slot) -> Vec<Bucket> {
+        self.in_time = NONE;
         self.floor = self.floor.max(slot);
         let left = self.open.partition_point(|bucket| bucket.start_s() < slot.start_s());
         self.open.drain(..left).collect()
@@ -167,6 +192,7 @@ impl Sampler {
             return self.open.len() - 1;
         }
         self.find(start_s).unwrap_or_else(|at| {
+            self.in_time = NONE;
             self.serial += 1;
             let mut bucket = self.spare.pop().unwrap_or_default();
             bucket.reopen(self.serial, start_s);
