@@ -47,23 +47,30 @@ impl Added {
             Kind::Timing => SampleKind::Timing,
         };
         let mut sample = Sample { kind, value: 0.0, member: &[], rate: metric.rate, stamp };
-        if let Values::Set(member) = metric.values {
-            sample.member = member;
-            self.one(entry, &sample);
-            return;
-        }
-        for value in metric.values.numbers() {
-            if value.is_finite() {
+        match metric.values {
+            Values::One(value) => {
                 sample.value = value;
                 self.one(entry, &sample);
-            } else {
-                self.not_finite += 1;
+            }
+            Values::Packed(_) => {
+                for value in metric.values.numbers() {
+                    sample.value = value;
+                    self.one(entry, &sample);
+                }
+            }
+            Values::Set(member) => {
+                sample.member = member;
+                self.one(entry, &sample);
             }
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn one(&mut self, entry: &mut Option<Value>, sample: &Sample<'_>) {
+        if !sample.value.is_finite() {
+            self.not_finite += 1;
+            return;
+        }
         match entry.get_or_insert_with(|| Value::new(sample.kind)).add(sample) {
             Ok(()) => self.aggregated += 1,
             Err(refusal) => self.refuse(refusal),
