@@ -1,7 +1,7 @@
 //! Metrics: `name ":" value { ":" value } "|" type { "|" field }`.
 
 use super::error::{Class, Error};
-use super::{Fields, Options, OriginFields, Tags, Timestamps, cut, cut_near, number};
+use super::{Fields, Options, OriginFields, Tags, Timestamps, cut, cut_near, find, number};
 
 /// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -145,16 +145,29 @@ pub(super) fn parse(line: &[u8], options: Options) -> Result<Metric<'_>, Error> 
     Ok(metric)
 }
 
-/// Splits a line into name, value and what follows the `|` behind the value.
+/// What every metric starts with.
+struct Head<'a> {
+    name: &'a [u8],
+    value: &'a [u8],
+    /// The value, if that was seen on the way.
+    whole: Option<f64>,
+    /// What follows the `|` behind the value.
+    rest: &'a [u8],
+}
+
 #[inline]
-fn split_head(line: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let at = memchr::memchr2(b':', b'|', line)?;
-    let (name, [b':', rest @ ..]) = line.split_at_checked(at)? else {
+fn split_head(line: &[u8]) -> Option<Head<'_>> {
+    let at = find::first_of([b':', b'|'], line)?;
+    let (name, [b':', behind @ ..]) = line.split_at_checked(at)? else {
         return None;
     };
-    let (value, rest) = cut_near(rest, b'|');
-    let rest = rest?;
-    (!name.is_empty() && !value.is_empty()).then_some((name, value, rest))
+    let whole = number::whole(behind, b'|');
+    let (value, rest) = match whole {
+        Some((_, digits)) => (behind.get(..digits)?, behind.get(digits + 1..)),
+        None => cut_near(behind, b'|'),
+    };
+    let head = Head { name, value, whole: whole.map(|whole| whole.0), rest: rest? };
+    (!name.is_empty() && !value.is_empty()).then_some(head)
 }
 
 /// Why a line has no name, value and `|`.
@@ -193,7 +206,7 @@ impl<'a> Metric<'a> {
     /// As `parse`; the metric is then of no use.
     #[inline]
     pub fn read(&mut self, line: &'a [u8], options: Options) -> Result<(), Error> {
-        let Some((name, value, rest)) = split_head(line) else {
+        let Some(Head { name, value, whole, rest }) = split_head(line) else {
             return Err(headless(line));
         };
         let (kind, fields) = cut_near(rest, b'|');
@@ -202,8 +215,9 @@ impl<'a> Metric<'a> {
         };
         self.name = name;
         self.kind = kind;
-        self.values = match kind {
-            Kind::Set => Values::Set(value),
+        self.values = match (kind, whole) {
+            (Kind::Set, _) => Values::Set(value),
+            (_, Some(value)) => Values::One(value),
             _ => numbers(value, line.len() - rest.len() - 1)?,
         };
         self.rate = 1.0;

@@ -12,6 +12,7 @@
 mod check;
 mod error;
 mod event;
+mod find;
 mod lines;
 mod metric;
 mod number;
@@ -110,7 +111,7 @@ impl LineKind {
 /// Splits at the first `separator`: what stands before it, and what follows if it is there.
 #[inline]
 fn cut(bytes: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
-    let at = memchr::memchr(separator, bytes).unwrap_or(bytes.len());
+    let at = find::first_of([separator], bytes).unwrap_or(bytes.len());
     let (before, rest) = bytes.split_at_checked(at).unwrap_or((bytes, &[]));
     (before, rest.get(1..))
 }
@@ -140,7 +141,7 @@ impl<'a> Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = (usize, &'a [u8]);
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let rest = self.rest?;
         let (field, behind) = match rest {

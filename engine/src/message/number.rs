@@ -34,6 +34,22 @@ pub(super) fn float(bytes: &[u8]) -> Option<f64> {
     short(bytes).or_else(|| any(bytes))
 }
 
+/// Reads digits up to `end`, the kind of number that is seen most: their value and count, at least
+/// one and at most nine. `None` says nothing about any other.
+#[inline]
+pub(super) fn whole(bytes: &[u8], end: u8) -> Option<(f64, usize)> {
+    const DIGITS_MAX: usize = 9;
+    let mut value = 0_u32;
+    for (count, &byte) in bytes.iter().take(DIGITS_MAX + 1).enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return (byte == end && count > 0).then(|| (f64::from(value), count));
+        }
+        value = value.wrapping_mul(10).wrapping_add(u32::from(digit));
+    }
+    None
+}
+
 /// Reads a whole number to the base of ten: an optional sign and digits, within 64 bits.
 pub(super) fn integer(bytes: &[u8]) -> Option<i64> {
     str::from_utf8(bytes).ok()?.parse().ok()
