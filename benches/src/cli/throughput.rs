@@ -132,6 +132,13 @@ pub(crate) struct ZeroLossArgs {
     /// The agent to run [default: lastdrop beside this program; built if it isn't there]
     #[arg(long, value_name = "PATH")]
     pub(crate) agent: Option<PathBuf>,
+    /// Searches of each
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    rounds: u32,
+    /// Threads that send, each with a socket of its own
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]
+    senders: u32,
     /// How long each rate is sent
     #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "2s")]
     time: Duration,
@@ -140,7 +147,8 @@ pub(crate) struct ZeroLossArgs {
 impl ZeroLossArgs {
     /// The options, with the agent that was found.
     pub(crate) fn options(self, agent: PathBuf) -> ZeroLossOptions {
-        ZeroLossOptions { agent, time: self.time }
+        let Self { agent: _, rounds, senders, time } = self;
+        ZeroLossOptions { agent, rounds, senders, time }
     }
 }
 
@@ -194,6 +202,9 @@ pub(crate) struct IdleArgs {
     /// The agent to run [default: lastdrop beside this program; built if it isn't there]
     #[arg(long, value_name = "PATH")]
     pub(crate) agent: Option<PathBuf>,
+    /// How long it is left alone first: it has started then, and closed its first slot
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "12s")]
+    settle: Duration,
     /// How long it is watched
     #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "30s")]
     time: Duration,
@@ -202,7 +213,7 @@ pub(crate) struct IdleArgs {
 impl IdleArgs {
     /// The options, with the agent that was found.
     pub(crate) fn options(self, agent: PathBuf) -> IdleOptions {
-        IdleOptions { agent, time: self.time }
+        IdleOptions { agent, settle: self.settle, time: self.time }
     }
 }
 

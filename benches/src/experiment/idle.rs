@@ -15,14 +15,13 @@ use super::stats::number;
 use crate::demo::Screen;
 use crate::interrupt::Interrupt;
 
-/// How long it is left alone first: it has started then, and closed its first slot.
-const SETTLE: Duration = Duration::from_secs(12);
-
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct IdleOptions {
     /// The agent.
     pub agent: PathBuf,
+    /// How long it is left alone first.
+    pub settle: Duration,
     /// How long it is watched.
     pub time: Duration,
 }
@@ -39,7 +38,7 @@ pub fn run(
 ) -> io::Result<Report> {
     let mut sidecar = Sidecar::start(Setup::new(&options.agent, Transport::Udp)?)?;
     screen.status("an agent comes to rest");
-    pause(SETTLE, interrupt)?;
+    pause(options.settle, interrupt)?;
     let before = sidecar.usage()?;
     let began = Instant::now();
     screen.status("an idle agent is watched");
