@@ -29,6 +29,7 @@ use lastdrop_engine::stop::{LaneEpochs, Running};
 use lastdrop_engine::time::NS_PER_S;
 use lastdrop_engine::wake::{SleepFlag, Sleeper, Waker, sleeper};
 use lastdrop_engine::worker::{Turn, Worker};
+use lastdrop_transport::clock::{Observer, Reading};
 use lastdrop_transport::forward::backoff::Rng;
 use lastdrop_transport::listen::{self, Socket, StreamListener};
 use lastdrop_transport::receive::{self, Lane, Receiver, ReceiverSettings};
@@ -320,10 +321,14 @@ impl Drop for Orphans {
 /// A worker's thread of work.
 fn work(mut worker: Worker, sleeper: &Sleeper, room: &Waker, ship: &mio::Waker) {
     let mut handed_over = 0;
+    let mut observer = Observer::new(Reading::now());
     loop {
         #[cfg(feature = "planted-faults")]
         crate::faults::look(thread::current().name().unwrap_or_default());
-        let turn = worker.turn();
+        let turn = match observer.present(Reading::now()) {
+            Some(present) => worker.turn_at(present),
+            None => worker.turn(),
+        };
         room.wake();
         if worker.handed_over() != handed_over {
             handed_over = worker.handed_over();
@@ -332,7 +337,10 @@ fn work(mut worker: Worker, sleeper: &Sleeper, room: &Waker, ship: &mio::Waker) 
         }
         match turn {
             Turn::Applied => {}
-            Turn::Idle => sleeper.sleep_unless(|| worker.has_work(), thread::park),
+            Turn::Idle => {
+                observer.caught_up();
+                sleeper.sleep_unless(|| worker.has_work(), thread::park);
+            }
             Turn::Ended => return,
         }
     }

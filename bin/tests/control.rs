@@ -10,7 +10,7 @@ use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use support::{KEY, PATIENCE, lastdrop};
 
 /// An agent with a control socket and a port of its own, ended with the test.
@@ -134,6 +134,25 @@ fn status_tells_what_was_received_and_the_socket_is_the_users_alone() {
     assert_eq!(status["listening"][0]["address"], format!("127.0.0.1:{}", agent.port));
     let page = String::from_utf8(agent.ask(&["status"]).stdout).unwrap();
     assert!(page.contains("samples 1"), "{page}");
+}
+
+/// The agent's clock and the kernel's stamp are of one time line: an age is above zero, and no more
+/// than the test has taken.
+#[test]
+fn status_tells_the_worst_age_of_a_datagram() {
+    let agent = Agent::start("age", &[]);
+    let before = &agent.ask_json("status")["workers"]["age_ns_max"];
+    assert_eq!(before, 0, "nothing came");
+    let began = Instant::now();
+    agent.send("a:1|c");
+    while agent.ask_json("status")["workers"]["samples"] != 1 {
+        assert!(began.elapsed() < PATIENCE, "no sample");
+    }
+    let age_ns = agent.ask_json("status")["workers"]["age_ns_max"].as_u64().unwrap();
+    assert!(age_ns > 0 && u128::from(age_ns) < began.elapsed().as_nanos(), "{age_ns}");
+    let page = String::from_utf8(agent.ask(&["status"]).stdout).unwrap();
+    let line = format!("worst age      {:.1} ms", Duration::from_nanos(age_ns).as_secs_f64() * 1e3);
+    assert!(page.contains(&line), "{page}");
 }
 
 /// Who floods the agent stands in its status, by context and by name.

@@ -102,6 +102,7 @@ fn an_agent_that_is_well_is_ready_healthy_and_delivers() {
     assert_eq!(status, 200);
     assert!(page.contains("lastdrop_receivers_received_total{kind=\"udp\"} 1\n"), "{page}");
     assert!(page.contains("lastdrop_workers_contexts 1\n"), "{page}");
+    assert!(page.contains("# TYPE lastdrop_workers_age_ns_max gauge\n"), "{page}");
     assert!(page.contains(&format!("{{endpoint=\"{url}#0\",outcome=\"accepted\"}} 0\n")), "{page}");
     // Every line is a comment or a name with a number behind it.
     for line in page.lines().filter(|line| !line.starts_with("# TYPE lastdrop_")) {

@@ -16,38 +16,47 @@ macro_rules! counts {
             $( $(#[$field_doc:meta])* $field:ident, )*
         } and {
             $( $(#[$by_doc:meta])* $by:ident by $By:ident, )*
-        }
+        } $( and largest {
+            $( $(#[$largest_doc:meta])* $largest:ident, )*
+        } )?
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct $Counts {
             $( $(#[$field_doc])* pub $field: u64, )*
+            $( $( $(#[$largest_doc])* pub $largest: u64, )* )?
             $( $(#[$by_doc])* pub $by: [u64; $By::ALL.len()], )*
         }
 
         impl $Counts {
-            const LEN: usize = 0 $( + { let _ = stringify!($field); 1 } )* $( + $By::ALL.len() )*;
+            const LEN: usize = 0 $( + { let _ = stringify!($field); 1 } )*
+                $( $( + { let _ = stringify!($largest); 1 } )* )? $( + $By::ALL.len() )*;
 
             /// Name and value of each counter; those of a kind as `kind.name`, as two parts.
             #[must_use]
             pub fn each(&self) -> Vec<(&'static str, Option<&'static str>, u64)> {
                 #[allow(unused_mut, reason = "some sets have no counters by kind")]
-                let mut all = vec![ $( (stringify!($field), None, self.$field), )* ];
+                let mut all = vec![
+                    $( (stringify!($field), None, self.$field), )*
+                    $( $( (stringify!($largest), None, self.$largest), )* )?
+                ];
                 $( for (kind, n) in $By::ALL.into_iter().zip(self.$by) {
                     all.push((stringify!($by), Some(kind.name()), n));
                 } )*
                 all
             }
 
-            /// Adds the counters of another thread.
+            /// Adds the counters of another thread; of largest ones the larger stays.
             pub fn add(&mut self, other: &Self) {
                 $( self.$field += other.$field; )*
+                $( $( self.$largest = self.$largest.max(other.$largest); )* )?
                 $( for (sum, n) in self.$by.iter_mut().zip(other.$by) { *sum += n; } )*
             }
 
             fn cells(&self) -> [u64; Self::LEN] {
                 let mut cells = [0; Self::LEN];
-                let values = [ $( self.$field, )* ].into_iter()$( .chain(self.$by) )*;
+                let values = [ $( self.$field, )* $( $( self.$largest, )* )? ];
+                let values = values.into_iter()$( .chain(self.$by) )*;
                 for (cell, value) in cells.iter_mut().zip(values) {
                     *cell = value;
                 }
@@ -60,6 +69,7 @@ macro_rules! counts {
                 let mut next = || cells.next().unwrap_or(0);
                 Self {
                     $( $field: next(), )*
+                    $( $( $largest: next(), )* )?
                     $( $by: $By::ALL.map(|_| next()), )*
                 }
             }
@@ -177,8 +187,6 @@ counts! {
         stream_full,
         /// Frames of unix streams that were cut by the client's leaving, or made no sense.
         torn_frames,
-        /// Nanoseconds by which the time line is ahead of the wall clock, because that stepped back.
-        clock_shift_ns,
     } and {
         /// Datagrams read from the sockets.
         received by Transport,
@@ -194,6 +202,9 @@ counts! {
         worker_gone by Transport,
         /// Errors of the system calls.
         read_errors by Transport,
+    } and largest {
+        /// Nanoseconds by which the time line is ahead of the wall clock, because that stepped back.
+        clock_shift_ns,
     }
 }
 
@@ -235,6 +246,9 @@ counts! {
         malformed by Class,
         /// Samples refused, by reason.
         refused by Refusal,
+    } and largest {
+        /// Nanoseconds from a datagram's arrival stamp to the turn that parsed it, at worst.
+        age_ns_max,
     }
 }
 
@@ -421,8 +435,10 @@ mod tests {
             ]
         );
         let mut sum = counts;
-        sum.add(&counts);
+        sum.add(&WorkerCounts { age_ns_max: 11, ..counts });
+        sum.add(&WorkerCounts { age_ns_max: 10, ..WorkerCounts::default() });
         assert_eq!((sum.datagrams, sum.malformed[Class::BadRate as usize]), (6, 10));
+        assert_eq!(sum.age_ns_max, 11, "the worst of all, not their sum");
     }
 
     /// For every equation: each side is the sum of its terms, each of them once. The terms are powers

@@ -9,6 +9,10 @@
 use lastdrop_engine::time::{NS_PER_S, Stamp};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+/// A jump of the time line by so much is a step of the wall clock; less is the time between two
+/// readings.
+const STEP_NS: u64 = 1_000_000;
+
 /// One reading of both clocks, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
@@ -92,6 +96,38 @@ impl Clock {
     }
 }
 
+/// The present for a thread that tells by stamps of others how old something is.
+///
+/// When the wall clock has stepped forward, what waits was stamped before, and would seem as old as
+/// the step is long. So there is no present from then on until all that waited is done.
+#[derive(Debug)]
+pub struct Observer {
+    clock: Clock,
+    /// The time line has jumped, and something may wait that was stamped before.
+    jumped: bool,
+}
+
+impl Observer {
+    /// An observer of the time line that starts at this reading.
+    #[must_use]
+    pub fn new(reading: Reading) -> Self {
+        Self { clock: Clock::new(reading), jumped: false }
+    }
+
+    /// The present; none while a stamp may be from before a step of the wall clock.
+    pub fn present(&mut self, reading: Reading) -> Option<Stamp> {
+        let before = self.clock.offset_ns;
+        let present = self.clock.advance(reading);
+        self.jumped |= self.clock.offset_ns - before > STEP_NS;
+        (!self.jumped).then_some(present)
+    }
+
+    /// Notes that nothing waits: what comes is stamped on the time line as it is now.
+    pub fn caught_up(&mut self) {
+        self.jumped = false;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +151,19 @@ mod tests {
         let mut clock = Clock::new(reading(10_000, 50));
         assert_eq!(clock.advance(reading(13_600, 51)), Stamp::from_s(13_600));
         assert_eq!(clock.shift_ns(), 0);
+    }
+
+    #[test]
+    fn after_a_step_forward_nobody_has_an_age_until_all_is_done() {
+        let mut observer = Observer::new(reading(10_000, 50));
+        assert_eq!(observer.present(reading(10_001, 51)), Some(Stamp::from_s(10_001)));
+        assert_eq!(observer.present(reading(13_602, 52)), None);
+        assert_eq!(observer.present(reading(13_603, 53)), None, "something may still wait");
+        observer.caught_up();
+        assert_eq!(observer.present(reading(13_604, 54)), Some(Stamp::from_s(13_604)));
+        let jitter = Reading { wall_ns: 13_605 * S + 1_000, ..reading(0, 55) };
+        let present = Stamp::from_ns(13_605 * S + 1_000);
+        assert_eq!(observer.present(jitter), Some(present), "no step");
     }
 
     #[test]

@@ -107,6 +107,12 @@ impl Account {
         (cpu_s > 0.0).then(|| self.messages() / cpu_s / 1e6)
     }
 
+    /// Milliseconds from a datagram's arrival to its parsing at worst, as the agent says; nothing
+    /// for a receiver that drains.
+    pub(super) fn age_ms_max(&self) -> f64 {
+        number(counted(&self.receipt, "/workers/age_ns_max")) / 1e6
+    }
+
     /// Datagrams sent a second.
     pub(super) fn sent_rate(&self) -> f64 {
         number(self.load.datagrams) / self.load.seconds

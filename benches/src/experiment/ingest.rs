@@ -130,6 +130,11 @@ impl Row<'_> {
         [self.median(|round| of(&round.beside)), self.median(|round| of(&round.agent))]
     }
 
+    /// The worst age of a datagram at the agent's parser over all rounds, in milliseconds.
+    fn age_ms_max(&self) -> f64 {
+        self.rounds.iter().map(|round| round.agent.age_ms_max()).fold(0.0, f64::max)
+    }
+
     /// What an account says against itself.
     fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
@@ -170,6 +175,7 @@ impl Row<'_> {
             "rate_ratio": self.median(|round| round.agent.rate() / round.beside.rate()),
             "cpu_ratio": self.median(|round| round.agent.cpu_us() / round.beside.cpu_us()),
             "agent_worker_millions_per_cpu_s": worker_millions,
+            "agent_age_ms_max": self.age_ms_max(),
             "agent_cpu_s_per_million": self.median(|round| round.agent.cpu_s_per_million()),
             "rounds": rounds.collect::<Vec<_>>(),
         })
@@ -194,7 +200,16 @@ fn report(options: &IngestOptions, rows: &[Row<'_>]) -> Report {
     );
     let mut work = Table::new(
         "messages of the agent",
-        &["scenario", "a datagram", "M/s", "CPU s/M", "beside", "worker M/CPU s", "beside"],
+        &[
+            "scenario",
+            "a datagram",
+            "M/s",
+            "CPU s/M",
+            "beside",
+            "worker M/CPU s",
+            "beside",
+            "worst age, ms",
+        ],
     );
     for row in rows {
         let percent = |account: &Account| 100.0 * share(account.dropped, account.load.datagrams);
@@ -233,6 +248,7 @@ fn report(options: &IngestOptions, rows: &[Row<'_>]) -> Report {
             format!("{:.3}", row.median(|round| round.beside.cpu_s_per_million())),
             format!("{agent:.2}"),
             if beside.is_nan() { "–".to_owned() } else { format!("{beside:.2}") },
+            format!("{:.1}", row.age_ms_max()),
         ]);
     }
     let mut notes = vec![
@@ -246,6 +262,9 @@ fn report(options: &IngestOptions, rows: &[Row<'_>]) -> Report {
         ),
         "CPU is of the whole receiving process, from before the load until it has come to rest; \
          the sender is another process on the same processors."
+            .to_owned(),
+        "Worst age: from a datagram's arrival to the turn that parsed it, as the agent says, over \
+         all rounds."
             .to_owned(),
     ];
     notes.extend(rows.iter().map(|row| format!("{}: {}.", row.scenario.name, row.scenario.what)));

@@ -35,6 +35,10 @@ pub(super) struct Aggregation {
     /// Datagrams that the receiver has counted, for the mark that comes next.
     received: Option<u64>,
     ended: bool,
+    /// When this turn began, if somebody tells.
+    pub(super) present: Option<Stamp>,
+    /// The oldest stamp of this turn's datagrams.
+    oldest: Stamp,
     #[cfg(feature = "planted-faults")]
     pub(super) fault: Option<super::Fault>,
 }
@@ -53,6 +57,8 @@ impl Aggregation {
             counts: WorkerCounts::default(),
             received: None,
             ended: false,
+            present: None,
+            oldest: Stamp::MAX,
             #[cfg(feature = "planted-faults")]
             fault: None,
         }
@@ -65,6 +71,7 @@ impl Aggregation {
     /// Applies a datagram, save for the metrics that are left in the batch.
     pub(super) fn datagram<'a>(&mut self, datagram: &Datagram<'a>, batch: &mut Batch<'a>) {
         self.counts.datagrams += 1;
+        self.oldest = self.oldest.min(datagram.stamp);
         self.order = match self.settings.late {
             LateArrival::JoinsOpenSlot => datagram.stamp,
             // Recorded times may run backwards; the order of the records counts then.
@@ -119,6 +126,15 @@ impl Aggregation {
             }
         }
         Ok(())
+    }
+
+    /// Ends a turn: counts how old its oldest datagram was when it began.
+    pub(super) fn note_age(&mut self) {
+        let oldest = std::mem::replace(&mut self.oldest, Stamp::MAX);
+        if let Some(present) = self.present.take() {
+            let age_ns = present.ns().saturating_sub(oldest.ns());
+            self.counts.age_ns_max = self.counts.age_ns_max.max(age_ns);
+        }
     }
 
     /// The way to the merge.

@@ -25,6 +25,7 @@ use crate::limits::TURN_BYTES_MAX;
 use crate::message::{LineEnd, Options};
 use crate::ring::{PacketConsumer, Record};
 use crate::sampler::LateArrival;
+use crate::time::Stamp;
 use std::sync::Arc;
 
 /// How a worker reads and aggregates.
@@ -115,6 +116,13 @@ impl Worker {
         self.aggregation.fault = fault;
     }
 
+    /// As [`Worker::turn`], and measures how old the oldest datagram is that it finds: the present is
+    /// told once a turn, on the time line of the stamps.
+    pub fn turn_at(&mut self, present: Stamp) -> Turn {
+        self.aggregation.present = Some(present);
+        self.turn()
+    }
+
     /// Applies what is in the ring, up to [`TURN_BYTES_MAX`] bytes.
     pub fn turn(&mut self) -> Turn {
         // Look for the end before looking at the ring: empty seen first proves nothing.
@@ -136,6 +144,7 @@ impl Worker {
             (records.consumed(), records.count_seen())
         };
         turn.release(consumed);
+        self.aggregation.note_age();
         if applied == 0 && abandoned {
             self.aggregation.orphaned();
         }
@@ -195,8 +204,11 @@ mod tests {
     }
 
     fn push(packets: &mut PacketProducer, bytes: &[u8]) {
+        push_at(packets, bytes, Stamp::from_s(1000));
+    }
+
+    fn push_at(packets: &mut PacketProducer, bytes: &[u8], stamp: Stamp) {
         let size = PacketProducer::record_bytes(bytes.len());
-        let stamp = crate::time::Stamp::from_s(1000);
         let (transport, extent) = (Transport::Udp, Extent::Whole);
         let Ok(mut batch) = packets.batch(size, size) else { panic!("the ring has room") };
         batch.push(&Datagram { bytes, stamp, transport, extent });
@@ -228,5 +240,29 @@ mod tests {
             }
         }
         assert_eq!(samples, 1);
+    }
+
+    /// The oldest of a turn counts, the worst turn stays, and one without a present says nothing.
+    #[test]
+    fn the_worst_age_of_a_datagram_is_published() {
+        let (mut packets, consumer, _) = packet_ring(0, 1 << 20);
+        let (out, _handovers) = bucket_ring();
+        let (mut worker, _, ledger) = Worker::new(consumer, out, settings());
+        let mut age_after = |stamps: &[u64], present: Option<u64>| {
+            for &ns in stamps {
+                push_at(&mut packets, b"a:1|c", Stamp::from_ns(ns));
+            }
+            match present {
+                Some(ns) => worker.turn_at(Stamp::from_ns(ns)),
+                None => worker.turn(),
+            };
+            ledger.read().age_ns_max
+        };
+        assert_eq!(age_after(&[1_000, 900, 1_100], Some(1_200)), 300);
+        assert_eq!(age_after(&[1_300], Some(1_310)), 300);
+        assert_eq!(age_after(&[], Some(9_000)), 300, "nothing was found");
+        assert_eq!(age_after(&[1], None), 300);
+        assert_eq!(age_after(&[9_000], Some(8_000)), 300, "from the future");
+        assert_eq!(age_after(&[9_000], Some(9_400)), 400);
     }
 }
