@@ -118,7 +118,7 @@ pub(crate) struct AbArgs {
     #[arg(long, value_name = "MEASURE", value_parser = measure)]
     measure: Option<Measure>,
     /// Replicas of each side
-    #[arg(long, value_name = "COUNT", default_value_t = 6)]
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u32).range(2..=1_000))]
     replicas: u32,
     /// Least difference that matters, in percent

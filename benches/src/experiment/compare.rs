@@ -11,7 +11,7 @@
 //! ```
 //!
 //! With an interval of 90 % a build is called worse than itself in at most 5 of 100 comparisons; the
-//! tolerance makes it fewer.
+//! tolerance makes it fewer. `tests/decision.rs` holds the rule to that on recorded replicas.
 
 use std::fmt;
 use std::path::PathBuf;
