@@ -255,6 +255,24 @@ mod tests {
     }
 
     #[test]
+    fn digits_are_read_up_to_their_end_and_nothing_else_is() {
+        for (text, expected) in [
+            ("0|", Some((0.0, 1))),
+            ("007|c", Some((7.0, 3))),
+            ("999999999|", Some((999_999_999.0, 9))),
+            ("1000000000|", None),
+            ("1", None),
+            ("1:2|", None),
+            ("1.5|", None),
+            ("-1|", None),
+            ("|", None),
+            ("", None),
+        ] {
+            assert_eq!(whole(text.as_bytes(), b'|'), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn every_form_of_a_number_is_read() {
         for (text, expected) in [
             ("1", 1.0),
