@@ -144,10 +144,7 @@ impl<'a> Iterator for Fields<'a> {
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let rest = self.rest?;
-        let (field, behind) = match rest {
-            [b'@' | b'T', ..] => cut_near(rest, b'|'),
-            _ => cut(rest, b'|'),
-        };
+        let (field, behind) = cut(rest, b'|');
         self.rest = behind;
         Some((self.line_len - rest.len(), field))
     }
