@@ -39,6 +39,7 @@ use crate::cli::{Cli, Command, Parse, Show};
 use crate::config::{ConfigError, print, types};
 use crate::vectors::MessageSettings;
 use clap::Parser as _;
+use lastdrop_transport::sys::give_back_large_memory;
 use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     if let Some(exit_status) = generate::run() {
         return exit_status;
     }
+    give_back_large_memory();
     match Cli::parse().command {
         Command::Run(run) => ExitCode::from(agent::run(run)),
         Command::Init(init) => ExitCode::from(agent::init(init)),

@@ -1,9 +1,10 @@
 //! The system calls that no safe crate wraps: the only `unsafe` of this package.
 //!
-//! Two things live here. A [`Batch`] is the memory of one `recvmmsg`: many datagrams for one system
+//! Three things live here. A [`Batch`] is the memory of one `recvmmsg`: many datagrams for one system
 //! call, each with the stamp that the kernel gave it. The functions below it ask or tell a socket
 //! what `std` and `rustix` have no words for: how much it holds and has dropped (`SO_MEMINFO`),
-//! how its group shares out what arrives, and to take nothing more in (classic BPF).
+//! how its group shares out what arrives, and to take nothing more in (classic BPF). And
+//! [`give_back_large_memory`] tells the C library's allocator what is to become of large memory.
 //!
 //! A kernel may refuse any of these (gVisor does): each call says so, nothing here panics.
 
@@ -45,6 +46,26 @@ pub struct Received<'a> {
     pub extent: Extent,
     /// When the kernel got it, in ns since 1970 (wall clock), if the socket stamps.
     pub kernel_stamp_ns: Option<u64>,
+}
+
+/// Bytes from which memory is had from the system by itself.
+#[cfg(target_env = "gnu")]
+const LARGE_BYTES: c_int = 128 << 10;
+
+/// Has memory of 128 KiB and more mapped by itself, grown without a copy, and given back to the
+/// system when it is freed. To be called before there are threads.
+///
+/// That is what glibc does at first, too; but with the first such block that is freed it raises the
+/// bound, up to 32 MiB, and keeps what is below it for itself: with tables that grow and payloads
+/// that come and go, a fifth of the agent's memory. Other libraries decide for themselves.
+pub fn give_back_large_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: `mallopt` takes numbers only, and no other thread is in it yet; one that it doesn't
+        // know changes nothing.
+        let taken = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
+        debug_assert_eq!(taken, 1, "a bound that glibc knows");
+    }
 }
 
 /// The memory for one `recvmmsg`, laid out once and used again for every call and every socket.
