@@ -1,7 +1,7 @@
 //! The bucket ring: what a worker hands over to the merge, in the order in which it happened, and
-//! the way back for the memory of emptied buckets.
+//! the way back for the memory of emptied pieces of buckets.
 
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, Entry};
 use crate::context::{Context, ContextId};
 use crate::ledger::WorkerCounts;
 use crate::limits::{BUCKET_RING_LEN, RETURN_RING_LEN};
@@ -116,7 +116,7 @@ pub fn bucket_ring() -> (BucketProducer, BucketConsumer) {
 #[derive(Debug)]
 pub struct BucketProducer {
     ring: rtrb::Producer<Handover>,
-    returned: rtrb::Consumer<Bucket>,
+    returned: rtrb::Consumer<Vec<Entry>>,
     /// What did not fit into the ring, oldest first.
     backlog: VecDeque<Handover>,
     handed_over: u64,
@@ -168,8 +168,8 @@ impl BucketProducer {
         !self.backlog.is_empty() && !self.ring.is_full()
     }
 
-    /// An emptied bucket that came back.
-    pub fn returned(&mut self) -> Option<Bucket> {
+    /// An emptied piece of a bucket that came back.
+    pub fn returned(&mut self) -> Option<Vec<Entry>> {
         self.returned.pop().ok()
     }
 }
@@ -187,7 +187,7 @@ pub enum Settled {
 #[derive(Debug)]
 pub struct BucketConsumer {
     handovers: rtrb::Consumer<Handover>,
-    back: rtrb::Producer<Bucket>,
+    back: rtrb::Producer<Vec<Entry>>,
 }
 
 impl BucketConsumer {
@@ -202,9 +202,9 @@ impl BucketConsumer {
         self.handovers.is_abandoned()
     }
 
-    /// Sends the memory of an emptied bucket back; frees it if the way back is full.
-    pub fn give_back(&mut self, bucket: Bucket) {
-        drop(self.back.push(bucket));
+    /// Sends the memory of an emptied piece of a bucket back; frees it if the way back is full.
+    pub fn give_back(&mut self, piece: Vec<Entry>) {
+        drop(self.back.push(piece));
     }
 }
 

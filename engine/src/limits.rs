@@ -36,8 +36,13 @@ pub const EVENTS_BATCH_LEN: usize = 1000;
 /// one of them costs memory until its time has come. Eleven hours without a gap.
 pub const BUCKETS_OPEN_MAX: usize = 4096;
 
-/// Empty buckets that a return ring holds; what doesn't fit is freed.
-pub const RETURN_RING_LEN: usize = 4;
+/// Entries of a bucket that stand together in memory: 224 KiB, which the allocator has of the
+/// system and gives back to it by themselves.
+pub const PIECE_LEN: u32 = 4096;
+
+/// Emptied pieces of buckets that a return ring holds, and that a worker keeps; what doesn't fit is
+/// freed. With up to some thousand contexts no slot allocates; with more it is a piece at a time.
+pub const RETURN_RING_LEN: usize = 2;
 
 /// Bound of the memory that contexts may take in one worker, in bytes, where nobody derives one from
 /// the machine's (replays, tests): about 140,000 contexts with short tags. A sample of a new context

@@ -9,9 +9,9 @@
 //! opens it again, and is told apart where all workers are seen: in the merge. Slots that lie in the
 //! future stay open: their time has not come.
 
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, Entry};
 use crate::context::Place;
-use crate::limits::BUCKETS_OPEN_MAX;
+use crate::limits::{BUCKETS_OPEN_MAX, RETURN_RING_LEN};
 use crate::time::{Slot, Stamp};
 use std::ops::Range;
 
@@ -62,8 +62,8 @@ pub struct Sampler {
     closed: Slot,
     late: LateArrival,
     serial: u32,
-    /// An empty bucket for the next slot, so that its memory is used again.
-    spare: Vec<Bucket>,
+    /// Emptied pieces of buckets, to be used again.
+    spare: Vec<Vec<Entry>>,
 }
 
 impl Sampler {
@@ -165,9 +165,11 @@ impl Sampler {
         &self.open
     }
 
-    /// Takes a bucket back for its memory.
-    pub fn reuse(&mut self, bucket: Bucket) {
-        self.spare.push(bucket);
+    /// Takes an emptied piece of a bucket back for its memory, unless there are enough.
+    pub fn reuse(&mut self, piece: Vec<Entry>) {
+        if self.spare.len() < RETURN_RING_LEN {
+            self.spare.push(piece);
+        }
     }
 
     /// Takes out the buckets of all slots before `slot`, to which no arrival goes any more.
@@ -194,8 +196,7 @@ impl Sampler {
         self.find(start_s).unwrap_or_else(|at| {
             self.in_time = NONE;
             self.serial += 1;
-            let mut bucket = self.spare.pop().unwrap_or_default();
-            bucket.reopen(self.serial, start_s);
+            let bucket = Bucket::open(self.serial, start_s, self.spare.pop());
             self.open.insert(at, bucket);
             at
         })

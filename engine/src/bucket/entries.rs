@@ -5,14 +5,14 @@
 //! context remembers, without a search. All other buckets (an older one that is still open, one for
 //! samples with a time of their own) are reached by an index that is made when it is first needed.
 
-use super::Value;
+use super::{Pieces, Value};
 use crate::context::{ContextId, Place, prefetch};
 use crate::sketch::Sketch;
 use crate::time::Stamp;
 use hashbrown::HashTable;
 
 /// The aggregates of one context in one slot.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Entry {
     /// The context, by its number in the worker.
     pub context: ContextId,
@@ -43,7 +43,7 @@ impl Entry {
 pub struct Bucket {
     serial: u32,
     start_s: u64,
-    entries: Vec<Entry>,
+    entries: Pieces,
     /// Context to position; only once somebody asked for an entry without knowing its place.
     index: Option<HashTable<u32>>,
     samples: u64,
@@ -59,14 +59,10 @@ enum Holds {
 }
 
 impl Bucket {
-    /// Starts over for another slot; the memory of the entries is kept.
-    pub(crate) fn reopen(&mut self, serial: u32, start_s: u64) {
-        debug_assert!(self.entries.is_empty(), "a bucket is emptied before it is used again");
-        self.serial = serial;
-        self.start_s = start_s;
-        self.index = None;
-        self.samples = 0;
-        self.holds = Holds::DistributionsOnly;
+    /// A bucket for a slot, whose first entries use the memory of an emptied piece.
+    pub(crate) fn open(serial: u32, start_s: u64, spare: Option<Vec<Entry>>) -> Self {
+        let entries = spare.map_or_else(Pieces::default, Pieces::reusing);
+        Self { serial, start_s, entries, ..Self::default() }
     }
 
     /// Number of the bucket in its worker; grows, never 0.
@@ -94,9 +90,8 @@ impl Bucket {
     }
 
     /// The entries, in the order of first samples.
-    #[must_use]
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
     }
 
     /// The entry of a context, made if there is none, in the bucket that arrivals go to.
@@ -113,7 +108,7 @@ impl Bucket {
     #[inline]
     pub(crate) fn fetch(&self, place: Place) {
         if place.bucket == self.serial
-            && let Some(entry) = self.entries.get(place.position as usize)
+            && let Some(entry) = self.entries.get(place.position)
         {
             prefetch(std::ptr::from_ref(entry));
         }
@@ -122,10 +117,10 @@ impl Bucket {
     /// The entry of a context, made if there is none, in any other bucket.
     pub(crate) fn side_entry(&mut self, id: ContextId) -> &mut Entry {
         if self.index.is_none() {
-            let mut index = HashTable::with_capacity(self.entries.len());
-            for (position, entry) in (0..).zip(&self.entries) {
+            let mut index = HashTable::with_capacity(self.entries.len() as usize);
+            for (position, entry) in (0..).zip(self.entries.iter()) {
                 index.insert_unique(index_hash(entry.context), position, |&position| {
-                    index_hash(self.entries.get(position as usize).map_or(0, |e| e.context))
+                    index_hash(self.entries.get(position).map_or(0, |e| e.context))
                 });
             }
             self.index = Some(index);
@@ -146,46 +141,38 @@ impl Bucket {
         self.holds = Holds::Series;
     }
 
-    /// Replaces every entry's context number, and leaves out those for which there is none.
+    /// Replaces every entry's context number; one for which there is none gets the largest, which
+    /// nobody bears.
     pub(crate) fn rename(&mut self, mut number: impl FnMut(ContextId, Stamp) -> Option<ContextId>) {
         self.index = None;
-        self.entries.retain_mut(|entry| match number(entry.context, entry.seen) {
-            Some(context) => {
-                entry.context = context;
-                true
-            }
-            None => false,
-        });
+        for entry in self.entries.iter_mut() {
+            entry.context = number(entry.context, entry.seen).unwrap_or(ContextId::MAX);
+        }
     }
 
-    /// Takes the entries out, for the merge.
-    pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, Entry> {
-        self.index = None;
-        self.entries.drain(..)
+    /// The entries, for the merge.
+    pub(crate) fn into_entries(self) -> Pieces {
+        self.entries
     }
 
     fn find_or_add(&mut self, id: ContextId) -> u32 {
         let Self { entries, index, .. } = self;
-        let added = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         if let Some(index) = index {
-            let context = |position: u32| entries.get(position as usize).map(|e| e.context);
+            let context = |position: u32| entries.get(position).map(|e| e.context);
             let found = index.find(index_hash(id), |&position| context(position) == Some(id));
             if let Some(&position) = found {
                 return position;
             }
-            index.insert_unique(index_hash(id), added, |&position| {
+            index.insert_unique(index_hash(id), entries.len(), |&position| {
                 index_hash(context(position).unwrap_or_default())
             });
         }
-        let (seen, first) = (Stamp::default(), Stamp::default());
-        entries.push(Entry { context: id, samples: 0, seen, value: None, first, sketch: None });
-        added
+        entries.push(Entry { context: id, ..Entry::default() })
     }
 
     #[inline]
     fn at(&mut self, position: u32) -> &mut Entry {
-        #[expect(clippy::indexing_slicing, reason = "positions come from `find_or_add` alone")]
-        &mut self.entries[position as usize]
+        self.entries.at(position)
     }
 }
 
@@ -200,8 +187,7 @@ mod tests {
 
     #[test]
     fn places_and_the_index_lead_to_the_same_entry() {
-        let mut bucket = Bucket::default();
-        bucket.reopen(1, 1000);
+        let mut bucket = Bucket::open(1, 1000, None);
         let mut places = [Place::default(); 100];
         for (id, place) in (0..).zip(&mut places) {
             bucket.entry(id, place).seen = Stamp::from_s(1);
@@ -213,6 +199,6 @@ mod tests {
         bucket.side_entry(100).seen = Stamp::from_s(2);
         let mut unknown = Place::default();
         assert_eq!(bucket.entry(100, &mut unknown).seen, Stamp::from_s(2));
-        assert_eq!(bucket.entries().len(), 101);
+        assert_eq!(bucket.entries().count(), 101);
     }
 }

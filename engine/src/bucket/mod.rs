@@ -9,6 +9,7 @@ pub mod set;
 pub mod value;
 
 mod entries;
+mod pieces;
 
 pub use counter::Counter;
 pub use entries::{Bucket, Entry};
@@ -17,3 +18,5 @@ pub use histogram::{BadEntry, Histogram, HistogramSettings, Suffix};
 pub use sample::{Sample, SampleKind};
 pub use set::Set;
 pub use value::{TypeConflict, Value};
+
+pub(crate) use pieces::Pieces;

@@ -4,7 +4,7 @@
 //! samples doesn't depend on how far one worker is ahead of another.
 
 use super::contexts::{Contexts, MergedId};
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, Entry};
 use crate::context::ContextId;
 use crate::handover::{Books, BucketConsumer, Definition, Handover, Open};
 use crate::ledger::{Balance, lines_balance, samples_balance};
@@ -135,9 +135,9 @@ impl Lane {
         ]);
     }
 
-    /// Sends the memory of an emptied bucket back to the worker.
-    pub(super) fn give_back(&mut self, bucket: Bucket) {
-        self.ring.give_back(bucket);
+    /// Sends the memory of an emptied piece of a bucket back to the worker.
+    pub(super) fn give_back(&mut self, piece: Vec<Entry>) {
+        self.ring.give_back(piece);
     }
 
     /// Learns a context of the worker.

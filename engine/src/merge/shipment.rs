@@ -9,9 +9,8 @@
 
 use super::contexts::MergedId;
 use super::emit::series;
-use super::entries::Entries;
+use super::entries::{Entries, Next, Outgoing, Sampled};
 use super::{Item, Merge, Sink, Waiting, Zeros};
-use crate::bucket::Entry;
 use crate::handover::Passed;
 use crate::limits::EVENTS_BATCH_LEN;
 use crate::series::{Event, Point, SeriesKind, ServiceCheck};
@@ -60,7 +59,9 @@ pub(super) struct OpenSlot {
     start_s: u64,
     second: u64,
     /// What was sampled and has not left yet.
-    entries: vec::IntoIter<Entry>,
+    entries: Outgoing,
+    /// Number of the worker that gets the memory of the entries.
+    lane: usize,
     /// The contexts that are looked at for zeros; none that were sampled.
     idle: Option<Idle>,
 }
@@ -69,7 +70,7 @@ pub(super) struct OpenSlot {
 #[derive(Debug)]
 struct Idle {
     next: MergedId,
-    sampled: Entries,
+    sampled: Sampled,
 }
 
 impl Shipment {
@@ -135,25 +136,36 @@ impl Merge {
         !checks.is_empty()
     }
 
-    /// Merges the workers' buckets, and gives their memory back.
+    /// Merges the workers' buckets.
     fn open_slot(&mut self, slot: DueSlot) -> OpenSlot {
         let DueSlot { start_s, second, zeros, buckets } = slot;
         let mut entries = Entries::default();
-        for Waiting { lane, mut bucket } in buckets {
+        let first = buckets.first().map_or(0, |waiting| waiting.lane);
+        for Waiting { lane, bucket } in buckets {
             self.counts.samples += bucket.samples();
-            entries.add(&mut bucket, self.contexts.len(), &mut self.counts);
+            let emptied = entries.add(bucket, self.contexts.len(), &mut self.counts);
             if let Some(lane) = self.lanes.get_mut(lane) {
-                lane.give_back(bucket);
+                emptied.into_iter().for_each(|piece| lane.give_back(piece));
             }
         }
-        let list = std::mem::take(&mut entries.list);
-        let idle = (zeros == Zeros::Due).then_some(Idle { next: 0, sampled: entries });
-        OpenSlot { start_s, second, entries: list.into_iter(), idle }
+        let (entries, sampled) = entries.leave();
+        let idle = (zeros == Zeros::Due).then_some(Idle { next: 0, sampled });
+        OpenSlot { start_s, second, entries, lane: first, idle }
     }
 
-    /// Ships the next context that was sampled.
+    /// Ships the next context that was sampled; memory that it leaves empty behind it goes back.
     fn ship_entry(&mut self, slot: &mut OpenSlot, sink: &mut Sink<'_>) -> bool {
-        let Some(mut entry) = slot.entries.next() else { return false };
+        let mut entry = loop {
+            match slot.entries.next() {
+                None => return false,
+                Some(Next::Entry(entry)) => break entry,
+                Some(Next::Emptied(piece)) => {
+                    if let Some(lane) = self.lanes.get_mut(slot.lane) {
+                        lane.give_back(piece);
+                    }
+                }
+            }
+        };
         self.contexts.note_samples(entry.context, entry.samples);
         if slot.idle.is_some() {
             self.contexts.add_zero(&mut entry, slot.start_s, self.settings.counter_expiry_s);

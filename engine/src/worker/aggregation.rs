@@ -419,10 +419,10 @@ impl Aggregation {
         self.out.push(Handover::Books(Box::new(Books { received, counts, open })));
     }
 
-    /// Takes emptied buckets back for their memory.
+    /// Takes emptied pieces of buckets back for their memory.
     fn take_back(&mut self) {
-        while let Some(bucket) = self.out.returned() {
-            self.sampler.reuse(bucket);
+        while let Some(piece) = self.out.returned() {
+            self.sampler.reuse(piece);
         }
     }
 
