@@ -20,7 +20,8 @@ pub(super) enum Form {
     /// Name and tags are the context's, in its order.
     Own,
     /// The name is the context's; these are the positions of its tags in the order of the spelling.
-    Permuted(Box<[u16]>),
+    /// Contexts of more than 256 tags have copies.
+    Permuted(Box<[u8]>),
     /// Name, then tags, as they came; the name's length in front.
     Copy(Box<(usize, Box<[u8]>)>),
 }
@@ -42,16 +43,7 @@ impl Form {
             if context.is_spelled(spelling) {
                 return Self::Own;
             }
-            let order: Option<Box<[u16]>> = spelling
-                .tags
-                .split(|&byte| byte == b',')
-                .map(|tag| {
-                    let position =
-                        context.tags().binary_search_by(|known| known.as_str().as_bytes().cmp(tag));
-                    u16::try_from(position.ok()?).ok()
-                })
-                .collect();
-            if let Some(order) = order
+            if let Some(order) = order(spelling.tags, context)
                 && is_joined(spelling.tags, in_order(context, &order))
             {
                 return Self::Permuted(order);
@@ -81,14 +73,26 @@ impl Form {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Own => 0,
-            Self::Permuted(order) => 16 + 2 * order.len(),
+            Self::Permuted(order) => order.len(),
             Self::Copy(copy) => 56 + copy.1.len(),
         }
     }
 }
 
+/// The positions of a context's tags in the order of a spelling, if it has no others.
+fn order(tags: &[u8], context: &Context) -> Option<Box<[u8]>> {
+    let tags = || tags.split(|&byte| byte == b',');
+    // To its exact size: what is cut off a larger one is of no use to anybody.
+    let mut order = Vec::with_capacity(tags().count());
+    for tag in tags() {
+        let found = context.tags().binary_search_by(|known| known.as_str().as_bytes().cmp(tag));
+        order.push(u8::try_from(found.ok()?).ok()?);
+    }
+    Some(order.into_boxed_slice())
+}
+
 /// A context's tags in the order of a spelling.
-fn in_order<'a>(context: &'a Context, order: &'a [u16]) -> impl Iterator<Item = &'a Tag> {
+fn in_order<'a>(context: &'a Context, order: &'a [u8]) -> impl Iterator<Item = &'a Tag> {
     order.iter().filter_map(|&at| context.tags().get(usize::from(at)))
 }
 
