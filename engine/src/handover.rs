@@ -51,7 +51,7 @@ pub enum Handover {
     ServiceCheck(Box<ServiceCheck>),
     /// When the contexts in buckets that stay open were last sampled; before the mark that left
     /// them open.
-    Seen(Vec<(ContextId, Stamp)>),
+    Seen(Vec<Seen>),
     /// Numbers that no bucket refers to any more; after every bucket that did.
     Retire(Vec<ContextId>),
     /// The books of the worker at the mark that follows; after all that the mark made.
@@ -79,6 +79,36 @@ pub enum Handover {
         /// When the seal was made.
         at: Stamp,
     },
+}
+
+/// When the contexts in a bucket were last sampled, to the second.
+#[derive(Debug)]
+pub struct Seen {
+    start_s: u64,
+    /// Seconds from the start of the slot; less than none for what came late.
+    contexts: Vec<(ContextId, i32)>,
+}
+
+impl Seen {
+    /// When the contexts in `bucket` were last sampled.
+    #[must_use]
+    pub fn of(bucket: &Bucket) -> Self {
+        let start_s = bucket.start_s();
+        let since = |seen: Stamp| {
+            let late_s = start_s.saturating_sub(seen.seconds());
+            let since_s = seen.seconds().saturating_sub(start_s);
+            let late_s = i32::try_from(late_s).unwrap_or(i32::MAX);
+            i32::try_from(since_s).unwrap_or(i32::MAX) - late_s
+        };
+        let entries = bucket.entries();
+        Self { start_s, contexts: entries.map(|it| (it.context, since(it.seen))).collect() }
+    }
+
+    /// Contexts by their number in the worker, each with its time.
+    pub fn times(&self) -> impl Iterator<Item = (ContextId, Stamp)> {
+        let time = |since_s: i32| Stamp::from_s(self.start_s.saturating_add_signed(since_s.into()));
+        self.contexts.iter().map(move |(id, since_s)| (*id, time(*since_s)))
+    }
 }
 
 /// What a worker has counted up to a mark.

@@ -34,12 +34,15 @@ pub(super) struct Live {
     first: Stamp,
     role: Role,
     /// Workers that have a number for it.
-    holders: u32,
+    holders: u16,
     /// Estimated memory in bytes, with the tags that it was the first to bear.
-    bytes: usize,
+    bytes: u32,
     /// Samples in the slots that were shipped.
     samples: u64,
 }
+
+// One for each context, whatever becomes of it.
+const _: () = assert!(size_of::<Option<Live>>() == 40);
 
 /// What a context was when it was first seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,11 +159,12 @@ impl Contexts {
                 continue;
             }
             if until_s >= at.seconds() {
-                idle_bytes += live.bytes;
+                let bytes = live.bytes as usize;
+                idle_bytes += bytes;
                 if idle_bytes <= life.idle_bytes_max {
                     continue;
                 }
-                idle_bytes -= live.bytes;
+                idle_bytes -= bytes;
                 cut_short += 1;
             }
             let hash = hash_context(&self.hasher, &live.context);
@@ -192,15 +196,16 @@ pub(super) struct Life {
 
 /// Estimated memory of a context in bytes. Of its tags those count that nobody but the worker's own
 /// table has shared yet.
-fn bytes_of(context: &Context) -> usize {
+fn bytes_of(context: &Context) -> u32 {
     let own = |tag: &&Tag| !tag.is_shared();
     let tags: usize =
         context.tags().iter().filter(own).map(|tag| TAG_BYTES_FIXED + tag.as_str().len()).sum();
-    CONTEXT_BYTES_FIXED
+    let bytes = CONTEXT_BYTES_FIXED
         + context.name().len()
         + context.host().len()
         + size_of_val(context.tags())
-        + tags
+        + tags;
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 fn hash_context(hasher: &RandomState, context: &Context) -> u64 {

@@ -6,10 +6,13 @@
 use super::contexts::{Contexts, MergedId};
 use crate::bucket::{Bucket, Entry};
 use crate::context::ContextId;
-use crate::handover::{Books, BucketConsumer, Definition, Handover, Open};
+use crate::handover::{Books, BucketConsumer, Definition, Handover, Open, Seen};
 use crate::ledger::{Balance, lines_balance, samples_balance};
 use crate::time::{Slot, Stamp};
 use std::collections::VecDeque;
+
+/// A number that no context of the merge has.
+const NOBODY: MergedId = MergedId::MAX;
 
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -18,8 +21,8 @@ pub(super) struct Lane {
     inbox: VecDeque<Handover>,
     /// Closes among them.
     closes: usize,
-    /// The worker's context numbers as the merge's own.
-    ids: Vec<Option<MergedId>>,
+    /// The worker's context numbers as the merge's own; [`NOBODY`] where it has none.
+    ids: Vec<MergedId>,
     pub(super) stand: Stand,
     /// Number of the last flush that the lane has come to; 0 is none.
     pub(super) flushed: u64,
@@ -146,34 +149,34 @@ impl Lane {
         let merged = contexts.hold(context, kind, first);
         let index = id as usize;
         if index >= self.ids.len() {
-            self.ids.resize(index + 1, None);
+            self.ids.resize(index + 1, NOBODY);
         }
         if let Some(known) = self.ids.get_mut(index) {
-            *known = Some(merged);
+            *known = merged;
         }
     }
 
     /// Forgets contexts of the worker.
     pub(super) fn retire(&mut self, ids: &[ContextId], contexts: &mut Contexts) {
         for id in ids {
-            if let Some(merged) = self.ids.get_mut(*id as usize).and_then(Option::take) {
-                contexts.release(merged);
+            if let Some(merged) = self.ids.get_mut(*id as usize) {
+                contexts.release(std::mem::replace(merged, NOBODY));
             }
         }
     }
 
     /// Forgets all contexts of the worker.
     pub(super) fn retire_all(&mut self, contexts: &mut Contexts) {
-        for merged in self.ids.drain(..).flatten() {
+        for merged in self.ids.drain(..) {
             contexts.release(merged);
         }
     }
 
     /// Notes when contexts of the worker were sampled.
-    pub(super) fn note_seen(&self, seen: &[(ContextId, Stamp)], contexts: &mut Contexts) {
-        for (id, seen) in seen {
-            if let Some(merged) = self.merged(*id) {
-                contexts.note_seen(merged, *seen);
+    pub(super) fn note_seen(&self, seen: &[Seen], contexts: &mut Contexts) {
+        for (id, seen) in seen.iter().flat_map(Seen::times) {
+            if let Some(merged) = self.merged(id) {
+                contexts.note_seen(merged, seen);
             }
         }
     }
@@ -189,6 +192,6 @@ impl Lane {
     }
 
     fn merged(&self, id: ContextId) -> Option<MergedId> {
-        self.ids.get(id as usize).copied().flatten()
+        self.ids.get(id as usize).copied().filter(|merged| *merged != NOBODY)
     }
 }

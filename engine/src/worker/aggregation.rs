@@ -9,7 +9,7 @@ use crate::bucket::Bucket;
 use crate::context::{ContextId, Contexts, Inserted, LimitReached, Spelling};
 use crate::datagram::{Datagram, Extent};
 use crate::enrich::{Enricher, Resolved};
-use crate::handover::{Books, BucketProducer, Definition, Handover, Open, Settled};
+use crate::handover::{Books, BucketProducer, Definition, Handover, Open, Seen, Settled};
 use crate::ledger::{Refusal, WorkerCounts, WorkerLedger};
 use crate::message::{self, Error, Event, Kind, LineKind, Metric, ServiceCheck};
 use crate::ring::Mark;
@@ -397,8 +397,7 @@ impl Aggregation {
             self.counts.buckets += 1;
             self.out.push(Handover::Bucket(bucket));
         }
-        let open = self.sampler.open().iter().flat_map(Bucket::entries);
-        let seen: Vec<_> = open.map(|entry| (entry.context, entry.seen)).collect();
+        let seen: Vec<_> = self.sampler.open().iter().map(Seen::of).collect();
         if !seen.is_empty() {
             self.out.push(Handover::Seen(seen));
         }
