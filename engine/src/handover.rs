@@ -49,8 +49,8 @@ pub enum Handover {
     Event(Box<Event>),
     /// A service check; sent as it came.
     ServiceCheck(Box<ServiceCheck>),
-    /// When the contexts in buckets that stay open were last sampled; before the mark that left
-    /// them open.
+    /// When the contexts in buckets, be they handed over or still open, were last sampled; before the
+    /// mark that made the difference.
     Seen(Vec<Seen>),
     /// Numbers that no bucket refers to any more; after every bucket that did.
     Retire(Vec<ContextId>),
@@ -90,18 +90,19 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// When the contexts in `bucket` were last sampled.
+    /// When the contexts in `bucket` were last sampled, as `seen` tells by their number in the worker.
     #[must_use]
-    pub fn of(bucket: &Bucket) -> Self {
+    pub fn of(bucket: &Bucket, seen: impl Fn(ContextId) -> Stamp) -> Self {
         let start_s = bucket.start_s();
-        let since = |seen: Stamp| {
+        let since = |id: ContextId| {
+            let seen = seen(id);
             let late_s = start_s.saturating_sub(seen.seconds());
             let since_s = seen.seconds().saturating_sub(start_s);
             let late_s = i32::try_from(late_s).unwrap_or(i32::MAX);
             i32::try_from(since_s).unwrap_or(i32::MAX) - late_s
         };
         let entries = bucket.entries();
-        Self { start_s, contexts: entries.map(|it| (it.context, since(it.seen))).collect() }
+        Self { start_s, contexts: entries.map(|it| (it.context, since(it.context))).collect() }
     }
 
     /// Contexts by their number in the worker, each with its time.

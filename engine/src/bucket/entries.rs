@@ -18,8 +18,6 @@ pub struct Entry {
     pub context: ContextId,
     /// Samples added to it; stays at the largest number that there is.
     pub samples: u32,
-    /// Time of the latest sample: its own, or its arrival.
-    pub seen: Stamp,
     /// All types but distributions; none if no such sample came, or only such as are not finite.
     pub value: Option<Value>,
     /// Arrival of the sample that `value` was made for, if it was: of two workers' values the older
@@ -143,10 +141,10 @@ impl Bucket {
 
     /// Replaces every entry's context number; one for which there is none gets the largest, which
     /// nobody bears.
-    pub(crate) fn rename(&mut self, mut number: impl FnMut(ContextId, Stamp) -> Option<ContextId>) {
+    pub(crate) fn rename(&mut self, number: impl Fn(ContextId) -> Option<ContextId>) {
         self.index = None;
         for entry in self.entries.iter_mut() {
-            entry.context = number(entry.context, entry.seen).unwrap_or(ContextId::MAX);
+            entry.context = number(entry.context).unwrap_or(ContextId::MAX);
         }
     }
 
@@ -181,6 +179,9 @@ fn index_hash(id: ContextId) -> u64 {
     u64::from(id).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
+// There is one for each context in each slot that is open or ships.
+const _: () = assert!(size_of::<Entry>() == 48);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,15 +191,15 @@ mod tests {
         let mut bucket = Bucket::open(1, 1000, None);
         let mut places = [Place::default(); 100];
         for (id, place) in (0..).zip(&mut places) {
-            bucket.entry(id, place).seen = Stamp::from_s(1);
+            bucket.entry(id, place).samples = 1;
         }
         for (id, place) in (0..).zip(&mut places) {
-            assert_eq!(bucket.side_entry(id).seen, Stamp::from_s(1));
+            assert_eq!(bucket.side_entry(id).samples, 1);
             assert_eq!(bucket.entry(id, place).context, id);
         }
-        bucket.side_entry(100).seen = Stamp::from_s(2);
+        bucket.side_entry(100).samples = 2;
         let mut unknown = Place::default();
-        assert_eq!(bucket.entry(100, &mut unknown).seen, Stamp::from_s(2));
+        assert_eq!(bucket.entry(100, &mut unknown).samples, 2);
         assert_eq!(bucket.entries().count(), 101);
     }
 }

@@ -288,13 +288,30 @@ impl Contexts {
         self.slots.get(id as usize)?.context.as_ref()
     }
 
-    /// Notes that a context was sampled and gives the place of its entry; none if the spelling is
-    /// blocked.
+    /// Notes that a context was sampled, unless the spelling is blocked: then it gives none.
     #[inline]
-    pub fn touch(&mut self, id: ContextId, time: Stamp) -> Option<&mut Place> {
+    pub fn touch(&mut self, id: ContextId, time: Stamp) -> Option<()> {
+        let (_, seen) = self.sampled(id, time)?;
+        *seen = time.max(*seen);
+        Some(())
+    }
+
+    /// The place of a context's entry, and the time of its latest sample, for one who has a sample of
+    /// it; none if the spelling is blocked, which is noted.
+    #[inline]
+    pub fn sampled(&mut self, id: ContextId, time: Stamp) -> Option<(&mut Place, &mut Stamp)> {
         let slot = self.slots.get_mut(id as usize)?;
-        slot.seen = slot.seen.max(time);
-        (slot.state == State::Live).then_some(&mut slot.place)
+        if slot.state != State::Live {
+            slot.seen = slot.seen.max(time);
+            return None;
+        }
+        Some((&mut slot.place, &mut slot.seen))
+    }
+
+    /// Time of a context's latest sample.
+    #[must_use]
+    pub fn seen(&self, id: ContextId) -> Stamp {
+        self.slots.get(id as usize).map_or_else(Stamp::default, |slot| slot.seen)
     }
 
     /// Forgets every context that was not seen for `idle_s` seconds before `at`, save those for

@@ -19,8 +19,14 @@ pub(super) type MergedId = u32;
 #[derive(Debug, Default)]
 pub(super) struct Contexts {
     pub(super) slots: Vec<Option<Live>>,
+    /// Arrival of each context's first sample: the oldest of any worker's decides the role. Nothing
+    /// with one worker, of which the first is the oldest.
+    firsts: Vec<Stamp>,
     free: Vec<MergedId>,
+    /// Contexts that a worker may bring which has no number for them: with one worker those that it
+    /// has forgotten, with several all.
     identities: HashTable<MergedId>,
+    workers: Workers,
     hasher: RandomState,
     pub(super) live: usize,
 }
@@ -30,8 +36,6 @@ pub(super) struct Live {
     context: Context,
     /// Time of the latest sample, of any worker: its own, or its arrival.
     seen: Stamp,
-    /// Arrival of the first sample; the oldest of any worker's decides the role.
-    first: Stamp,
     role: Role,
     /// Workers that have a number for it.
     holders: u16,
@@ -42,7 +46,15 @@ pub(super) struct Live {
 }
 
 // One for each context, whatever becomes of it.
-const _: () = assert!(size_of::<Option<Live>>() == 40);
+const _: () = assert!(size_of::<Option<Live>>() == 32);
+
+/// How many workers there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Workers {
+    One,
+    #[default]
+    Several,
+}
 
 /// What a context was when it was first seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +64,12 @@ enum Role {
 }
 
 impl Contexts {
+    /// The contexts of so many workers.
+    pub(super) fn of(workers: usize) -> Self {
+        let workers = if workers == 1 { Workers::One } else { Workers::Several };
+        Self { workers, ..Self::default() }
+    }
+
     pub(super) fn len(&self) -> MergedId {
         MergedId::try_from(self.slots.len()).unwrap_or(MergedId::MAX)
     }
@@ -67,22 +85,30 @@ impl Contexts {
     /// The number of a context that a worker has learnt.
     pub(super) fn hold(&mut self, context: Context, kind: Kind, first: Stamp) -> MergedId {
         let role = if kind == Kind::Counter { Role::Counter } else { Role::Other };
-        let hash = self.hash(&context);
         let slots = &self.slots;
         let live = |id: MergedId| slots.get(id as usize).and_then(Option::as_ref);
         let same = |id: &MergedId| live(*id).is_some_and(|l| l.context.same_series(&context));
-        if let Some(&id) = self.identities.find(hash, same) {
+        if !self.identities.is_empty()
+            && let hash = hash_context(&self.hasher, &context)
+            && let Ok(found) = self.identities.find_entry(hash, same)
+        {
+            let id = *found.get();
+            if self.workers == Workers::One {
+                found.remove();
+            }
             if let Some(Some(live)) = self.slots.get_mut(id as usize) {
                 live.holders += 1;
-                if first < live.first {
-                    (live.first, live.role) = (first, role);
+                if let Some(oldest) = self.firsts.get_mut(id as usize)
+                    && first < *oldest
+                {
+                    (*oldest, live.role) = (first, role);
                 }
             }
             return id;
         }
         let bytes = bytes_of(&context);
         let seen = Stamp::default();
-        let live = Live { context, seen, first, role, holders: 1, bytes, samples: 0 };
+        let live = Live { context, seen, role, holders: 1, bytes, samples: 0 };
         let id = self.free.pop().unwrap_or_else(|| self.len());
         if id as usize == self.slots.len() {
             self.slots.push(Some(live));
@@ -90,18 +116,33 @@ impl Contexts {
             *slot = Some(live);
         }
         self.live += 1;
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.identities.insert_unique(hash, id, |id| {
-            let live = slots.get(*id as usize).and_then(Option::as_ref);
-            live.map_or(0, |live| hash_context(hasher, &live.context))
-        });
+        if self.workers == Workers::Several {
+            self.firsts.resize(self.slots.len(), first);
+            if let Some(oldest) = self.firsts.get_mut(id as usize) {
+                *oldest = first;
+            }
+            self.identify(id);
+        }
         id
     }
 
     pub(super) fn release(&mut self, id: MergedId) {
         if let Some(Some(live)) = self.slots.get_mut(id as usize) {
             live.holders -= 1;
+            if self.workers == Workers::One {
+                self.identify(id);
+            }
         }
+    }
+
+    /// Has a context found by what it is.
+    fn identify(&mut self, id: MergedId) {
+        let Self { slots, hasher, identities, .. } = self;
+        let hash = |id: &MergedId| {
+            let live = slots.get(*id as usize).and_then(Option::as_ref);
+            live.map_or(0, |live| hash_context(hasher, &live.context))
+        };
+        identities.insert_unique(hash(&id), id, hash);
     }
 
     pub(super) fn note_seen(&mut self, id: MergedId, seen: Stamp) {
@@ -176,10 +217,6 @@ impl Contexts {
             self.live -= 1;
         }
         cut_short
-    }
-
-    fn hash(&self, context: &Context) -> u64 {
-        hash_context(&self.hasher, context)
     }
 }
 

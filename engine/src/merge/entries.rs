@@ -100,7 +100,6 @@ impl Outgoing {
 
 /// Joins two workers' entries of one context and slot.
 fn join(known: &mut Entry, mut other: Entry, counts: &mut MergeCounts) {
-    known.seen = known.seen.max(other.seen);
     known.samples = known.samples.saturating_add(other.samples);
     if owns_type(&other, known) {
         std::mem::swap(&mut known.value, &mut other.value);

@@ -182,11 +182,10 @@ impl Lane {
     }
 
     /// Replaces the worker's context numbers by the merge's.
-    pub(super) fn rename(&self, bucket: &mut Bucket, contexts: &mut Contexts) {
-        bucket.rename(|id, seen| {
+    pub(super) fn rename(&self, bucket: &mut Bucket) {
+        bucket.rename(|id| {
             let merged = self.merged(id);
             debug_assert!(merged.is_some(), "a context is defined before its bucket comes");
-            contexts.note_seen(merged?, seen);
             merged
         });
     }

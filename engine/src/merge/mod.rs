@@ -197,8 +197,8 @@ impl Merge {
     pub fn new(rings: Vec<BucketConsumer>, settings: MergeSettings) -> (Self, MergeLedger) {
         let ledger = MergeLedger::default();
         let merge = Self {
+            contexts: Contexts::of(rings.len()),
             lanes: rings.into_iter().map(Lane::new).collect(),
-            contexts: Contexts::default(),
             waiting: BTreeMap::new(),
             parts: BTreeMap::new(),
             passed: Vec::new(),
@@ -418,7 +418,7 @@ impl Merge {
                 }
             }
             Handover::Bucket(mut bucket) => {
-                lane.rename(&mut bucket, &mut self.contexts);
+                lane.rename(&mut bucket);
                 lane.samples += bucket.samples();
                 self.counts.buckets += 1;
                 let waiting = Waiting { lane: index, bucket };

@@ -241,7 +241,7 @@ impl Aggregation {
     #[inline(always)]
     fn add(&mut self, id: ContextId, metric: &Metric<'_>, arrival: Stamp, samples: u64) {
         let time = time(metric, arrival);
-        let Some(place) = self.contexts.touch(id, time) else {
+        let Some((place, seen)) = self.contexts.sampled(id, time) else {
             return self.refuse(Refusal::Blocked, samples);
         };
         let bucket = match own_second(metric) {
@@ -255,7 +255,7 @@ impl Aggregation {
             Access::Place => bucket.entry(id, place),
             Access::Index => bucket.side_entry(id),
         };
-        entry.seen = entry.seen.max(time);
+        *seen = time.max(*seen);
         let mut added = Added::default();
         if metric.kind == Kind::Distribution {
             added.distribution(&mut entry.sketch, metric);
@@ -393,11 +393,13 @@ impl Aggregation {
         if !self.defined.is_empty() {
             self.out.push(Handover::Define(std::mem::take(&mut self.defined)));
         }
+        let contexts = &self.contexts;
+        let seen = |bucket| Seen::of(bucket, |id| contexts.seen(id));
+        let seen: Vec<_> = buckets.iter().chain(self.sampler.open()).map(seen).collect();
         for bucket in buckets {
             self.counts.buckets += 1;
             self.out.push(Handover::Bucket(bucket));
         }
-        let seen: Vec<_> = self.sampler.open().iter().map(Seen::of).collect();
         if !seen.is_empty() {
             self.out.push(Handover::Seen(seen));
         }
