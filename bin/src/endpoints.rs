@@ -12,6 +12,7 @@ use lastdrop_transport::forward::host::{
 use lastdrop_transport::forward::secret::Secret;
 use lastdrop_transport::forward::transaction::{AGENT_VERSION, ArbitraryTags};
 use lastdrop_transport::http::Path;
+use lastdrop_transport::limits::REQUESTS_IN_FLIGHT_MAX;
 use lastdrop_transport::net::{
     self, NoProxy, NoProxyMatching, Pool, PoolSettings, ProxySettings, ProxyUrl, Roots, Scheme,
     Target, Timeouts, TlsSettings, Trust, Verification,
@@ -24,10 +25,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tracing::warn;
-
-/// Connections that one endpoint may have at once, unless configured otherwise: the payloads of the
-/// last flush go out side by side.
-const CONNECTIONS_DEFAULT: usize = 4;
 
 /// Where the intake is asked about a key.
 const KEY_CHECK_PATH: &str = "/api/v1/validate";
@@ -270,7 +267,8 @@ fn limits(config: &Config) -> EndpointLimits {
         Recovery::Steps(forwarder.recovery_interval)
     };
     EndpointLimits {
-        in_flight_max: forwarder.max_concurrent_requests.clamp(1, CONNECTIONS_DEFAULT),
+        // As many connections, so that the payloads of the last flush go out side by side.
+        in_flight_max: forwarder.max_concurrent_requests.clamp(1, REQUESTS_IN_FLIGHT_MAX),
         queue_bytes_max: usize::try_from(forwarder.retry_queue_bytes_max).unwrap_or(usize::MAX),
         backoff: BackoffSettings::new(
             forwarder.backoff_factor,

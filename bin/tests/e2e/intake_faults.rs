@@ -85,3 +85,23 @@ fn what_an_intake_that_never_answers_leaves_unencoded_is_counted() {
     assert_eq!(ended.count("/merge/samples"), report.datagrams, "{ended}");
     assert_eq!(ended.receipt["endpoints"][0]["dropped"], serde_json::json!({}), "{ended}");
 }
+
+/// To an intake that never answers there are as many connections as requests may be in flight.
+#[test]
+fn requests_go_out_side_by_side_as_configured() {
+    for (configured, expected) in [(None, 10), (Some("3"), 3), (Some("12"), 12)] {
+        let intake = intake("silent*1000000");
+        let mut setup = Setup::run(&intake)
+            .args(&["--stop-timeout=1s"])
+            .env("DD_SERIALIZER_COMPRESSOR_KIND", "none")
+            .env("DD_SERIALIZER_MAX_SERIES_PAYLOAD_SIZE", "4096");
+        if let Some(requests) = configured {
+            setup = setup.env("DD_FORWARDER_MAX_CONCURRENT_REQUESTS", requests);
+        }
+        let agent = setup.start();
+        let load = increments(agent.udp_target(), 2_000);
+        load::run(&LoadOptions { contexts: 2_000, ..load }).unwrap();
+        agent.stop().has_code(0);
+        assert_eq!(intake.totals().connections, expected, "{configured:?}");
+    }
+}
