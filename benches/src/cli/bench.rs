@@ -159,13 +159,10 @@ impl From<BurstArgs> for BurstOptions {
     }
 }
 
-/// SIGTERM (or SIGKILL) at a random instant under load, in sidecar mode.
+/// Which runs to make of an experiment that a seed decides.
 #[derive(Debug, Args)]
-pub(crate) struct SigtermArgs {
-    /// The agent to run [default: lastdrop beside this program; built if it isn't there]
-    #[arg(long, value_name = "PATH")]
-    agent: Option<PathBuf>,
-    /// Seeds, counted up from the first; each decides a load and an instant
+struct SeedArgs {
+    /// Seeds, counted up from the first; each decides a load and its instants
     #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
     seeds: u32,
     /// The first seed: with --seeds 1 it replays one run
@@ -174,6 +171,22 @@ pub(crate) struct SigtermArgs {
     /// Runs at a time [default: twice the number of processors]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     at_once: Option<u32>,
+}
+
+impl SeedArgs {
+    fn at_once(&self) -> u32 {
+        self.at_once.unwrap_or_else(twice_the_processors)
+    }
+}
+
+/// SIGTERM (or SIGKILL) at a random instant under load, in sidecar mode.
+#[derive(Debug, Args)]
+pub(crate) struct SigtermArgs {
+    /// The agent to run [default: lastdrop beside this program; built if it isn't there]
+    #[arg(long, value_name = "PATH")]
+    agent: Option<PathBuf>,
+    #[command(flatten)]
+    seeds: SeedArgs,
     /// Kill instead: the intake must never have more than was sent
     #[arg(long)]
     kill: bool,
@@ -183,9 +196,9 @@ impl From<SigtermArgs> for SigtermOptions {
     fn from(args: SigtermArgs) -> Self {
         Self {
             agent: args.agent,
-            first_seed: args.first_seed,
-            seeds: args.seeds,
-            at_once: args.at_once.unwrap_or_else(twice_the_processors),
+            first_seed: args.seeds.first_seed,
+            seeds: args.seeds.seeds,
+            at_once: args.seeds.at_once(),
             ending: if args.kill { Ending::Killed } else { Ending::Asked },
         }
     }
@@ -259,19 +272,13 @@ pub(crate) struct SpoolArgs {
     /// The agent to run [default: lastdrop beside this program; built if it isn't there]
     #[arg(long, value_name = "PATH")]
     agent: Option<PathBuf>,
-    /// Seeds, counted up from the first; each decides a load and the instants
-    #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
-    seeds: u32,
-    /// The first seed: with --seeds 1 it replays one run
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    first_seed: u64,
-    /// Runs at a time [default: twice the number of processors]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
-    at_once: Option<u32>,
+    #[command(flatten)]
+    seeds: SeedArgs,
 }
 
 impl From<SpoolArgs> for SpoolOptions {
-    fn from(SpoolArgs { agent, seeds, first_seed, at_once }: SpoolArgs) -> Self {
-        Self { agent, first_seed, seeds, at_once: at_once.unwrap_or_else(twice_the_processors) }
+    fn from(SpoolArgs { agent, seeds }: SpoolArgs) -> Self {
+        let at_once = seeds.at_once();
+        Self { agent, first_seed: seeds.first_seed, seeds: seeds.seeds, at_once }
     }
 }

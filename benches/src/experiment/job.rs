@@ -8,12 +8,12 @@ use std::io;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::side_by_side::run_all;
 use super::{Finding, at_endpoints, counted, spread};
 use crate::demo::{self, DemoError, DemoOptions, Outcome, Screen, during};
 use crate::intake::{Fault, Script, Span};
@@ -106,7 +106,7 @@ pub fn run(options: &JobOptions, screen: &mut Screen) -> Result<Finding, DemoErr
         burst: options.burst,
         ..DemoOptions::default()
     };
-    let rows = run_all(options, &task, screen)?;
+    let rows = run_tasks(options, &task, screen)?;
     let alone = Alone::measure(options.alone, &task, screen)?;
     screen.clear();
     Ok(finding(options, &rows, &alone))
@@ -123,36 +123,19 @@ struct Row {
     complaints: Vec<String>,
 }
 
-/// Runs the tasks, as many at a time as wanted, each thread taking every n-th.
-fn run_all(
+/// Runs the tasks, as many at a time as wanted.
+fn run_tasks(
     options: &JobOptions,
     task: &DemoOptions,
     screen: &mut Screen,
 ) -> Result<Vec<Row>, DemoError> {
-    let at_once = options.at_once.clamp(1, options.tasks.max(1));
-    let (done, rows) = mpsc::channel();
-    thread::scope(|scope| {
-        for first in 0..at_once {
-            let done = done.clone();
-            scope.spawn(move || {
-                for number in (first..options.tasks).step_by(at_once as usize) {
-                    let outcome = demo::run(task, &mut Screen::quiet());
-                    let row = outcome.map(|outcome| row(number, &outcome));
-                    // Fails only if another task could not be set up: nobody wants to know.
-                    if done.send(row).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(done);
-        let mut all: Vec<Row> = Vec::new();
-        for row in rows {
-            all.push(row?);
-            let bad = all.iter().filter(|row| !row.complaints.is_empty()).count();
-            screen.status(&format!("{} of {} tasks · failed {bad}", all.len(), options.tasks));
-        }
-        Ok(all)
+    let one = |number| {
+        let outcome = demo::run(task, &mut Screen::quiet())?;
+        Ok(row(number, &outcome))
+    };
+    run_all(options.tasks, options.at_once, one, |all| {
+        let bad = all.iter().filter(|row| !row.complaints.is_empty()).count();
+        screen.status(&format!("{} of {} tasks · failed {bad}", all.len(), options.tasks));
     })
 }
 

@@ -23,6 +23,7 @@ pub mod plot;
 pub mod report;
 pub mod run;
 pub mod seal;
+mod side_by_side;
 mod sidecar;
 pub mod sigterm;
 pub mod spool;

@@ -8,13 +8,14 @@
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::side_by_side::run_all;
 use super::sidecar::{End, Setup, Sidecar, Transport};
 use super::{Finding, Spread, at_endpoints, counted, spread};
 use crate::demo::{self, DemoError, Screen, during};
@@ -176,29 +177,12 @@ pub fn run(options: &SigtermOptions, screen: &mut Screen) -> Result<Finding, Dem
         Some(path) => path.clone(),
         None => demo::agent::find_or_build(screen)?,
     };
-    let at_once = options.at_once.clamp(1, options.seeds.max(1));
-    let (done, runs) = mpsc::channel();
-    let runs = thread::scope(|scope| {
-        for first in 0..at_once {
-            let (done, agent) = (done.clone(), &agent);
-            scope.spawn(move || {
-                for number in (first..options.seeds).step_by(at_once as usize) {
-                    let plan = Plan::of(options.first_seed + u64::from(number));
-                    // Fails only if another run could not be set up: nobody wants to know.
-                    if done.send(one(agent, &plan, options.ending)).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(done);
-        let mut all: Vec<Run> = Vec::new();
-        for run in runs {
-            all.push(run?);
-            let bad = all.iter().filter(|run| !run.complaints.is_empty()).count();
-            screen.status(&format!("{} of {} seeds · failed {bad}", all.len(), options.seeds));
-        }
-        Ok(all)
+    let one = |number: u32| {
+        one(&agent, &Plan::of(options.first_seed + u64::from(number)), options.ending)
+    };
+    let runs = run_all(options.seeds, options.at_once, one, |all| {
+        let bad = all.iter().filter(|run| !run.complaints.is_empty()).count();
+        screen.status(&format!("{} of {} seeds · failed {bad}", all.len(), options.seeds));
     });
     screen.clear();
     Ok(finding(options, &runs.map_err(during("run the agent under load"))?))

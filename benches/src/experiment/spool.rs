@@ -13,13 +13,14 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::side_by_side::run_all;
 use super::sidecar::{End, Setup, Sidecar, Transport};
 use super::{Finding, at_endpoints, counted};
 use crate::demo::{DemoError, Screen, during};
@@ -61,28 +62,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// A run could not be set up. What is lost is no error: it is in the finding.
 pub fn run(options: &SpoolOptions, screen: &mut Screen) -> Result<Finding, DemoError> {
     let agent = super::agent(options.agent.clone(), screen)?;
-    let at_once = options.at_once.clamp(1, options.seeds.max(1));
-    let (done, runs) = mpsc::channel();
-    let runs = thread::scope(|scope| {
-        for first in 0..at_once {
-            let (done, agent) = (done.clone(), &agent);
-            scope.spawn(move || {
-                for number in (first..options.seeds).step_by(at_once as usize) {
-                    // Fails only if another run could not be set up: nobody wants to know.
-                    if done.send(one(agent, options.first_seed + u64::from(number))).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(done);
-        let mut all: Vec<Run> = Vec::new();
-        for run in runs {
-            all.push(run?);
-            let bad = all.iter().filter(|run| !run.complaints.is_empty()).count();
-            screen.status(&format!("{} of {} seeds · failed {bad}", all.len(), options.seeds));
-        }
-        Ok(all)
+    let one = |number: u32| one(&agent, options.first_seed + u64::from(number));
+    let runs = run_all(options.seeds, options.at_once, one, |all| {
+        let bad = all.iter().filter(|run| !run.complaints.is_empty()).count();
+        screen.status(&format!("{} of {} seeds · failed {bad}", all.len(), options.seeds));
     });
     screen.clear();
     Ok(finding(options, &runs.map_err(during("run an agent with a spool"))?))

@@ -4,13 +4,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::side_by_side::run_all;
 use super::sidecar::{End, Setup, Sidecar, Transport};
 use super::{Finding, counted};
 use crate::demo::{DemoError, Screen, during};
@@ -80,32 +79,16 @@ pub fn run(options: &StreamOptions, screen: &mut Screen) -> Result<Finding, Demo
 
 /// Runs all clients, as many at a time as wanted.
 fn send(path: &Path, options: &StreamOptions, screen: &mut Screen) -> io::Result<Sent> {
-    let at_once = options.at_once.clamp(1, options.clients.max(1));
-    let (done, clients) = mpsc::channel();
-    thread::scope(|scope| {
-        for first in 0..at_once {
-            let done = done.clone();
-            scope.spawn(move || {
-                for seed in (first..options.clients).step_by(at_once as usize) {
-                    // Fails only if another client could not be run: nobody wants to know.
-                    if done.send(client(path, u64::from(seed) + 1)).is_err() {
-                        return;
-                    }
-                }
-            });
+    let one = |number| client(path, u64::from(number) + 1);
+    let all = run_all(options.clients, options.at_once, one, |all| {
+        if all.len() % 100 == 0 {
+            screen.status(&format!("{} of {} clients", all.len(), options.clients));
         }
-        drop(done);
-        let mut sum = Sent::default();
-        for sent in clients {
-            let sent = sent?;
-            sum.clients += 1;
-            sum.frames += sent.frames;
-            sum.sum += sent.sum;
-            if sum.clients % 100 == 0 {
-                screen.status(&format!("{} of {} clients", sum.clients, options.clients));
-            }
-        }
-        Ok(sum)
+    })?;
+    Ok(Sent {
+        clients: all.len() as u64,
+        frames: all.iter().map(|sent| sent.frames).sum(),
+        sum: all.iter().map(|sent| sent.sum).sum(),
     })
 }
 
