@@ -1,56 +1,16 @@
 //! Parts of the agent on the caller's thread, for benchmarks: a worker between its two rings, and
 //! the settings that it and the merge have by default.
 
-use std::sync::Arc;
-
-use lastdrop_engine::bucket::HistogramSettings;
 use lastdrop_engine::datagram::{Datagram, Extent, Transport};
-use lastdrop_engine::enrich::{Blocklist, Enricher, Settings};
 use lastdrop_engine::handover::{BucketConsumer, bucket_ring};
 use lastdrop_engine::ledger::WorkerLedger;
 use lastdrop_engine::limits::PACKET_RING_BYTES_DEFAULT;
-use lastdrop_engine::merge::{Incomplete, MergeSettings};
-use lastdrop_engine::message::{LineEnd, Options};
 use lastdrop_engine::ring::{PacketProducer, packet_ring};
-use lastdrop_engine::sampler::LateArrival;
-use lastdrop_engine::series::Origin;
 use lastdrop_engine::time::Stamp;
-use lastdrop_engine::worker::{Timestamped, Turn, Worker, WorkerSettings};
+use lastdrop_engine::worker::{Turn, Worker, WorkerSettings};
 
 /// When everything here arrives: within one slot.
 pub const ARRIVAL_S: u64 = 1_003;
-
-/// The settings of a worker by default, but for the bound of its contexts: there is none.
-#[must_use]
-pub fn worker_settings() -> WorkerSettings {
-    WorkerSettings {
-        parse: Options::default(),
-        line_end: [LineEnd::Optional; 3],
-        context_bytes_max: usize::MAX,
-        context_expiry_s: 20,
-        late: LateArrival::JoinsOpenSlot,
-        timestamped: Timestamped::Aggregated,
-        enricher: Arc::new(Enricher::new(Settings::default())),
-    }
-}
-
-/// The settings of a merge by default, but for the bound of idle counters: there is none.
-#[must_use]
-pub fn merge_settings() -> MergeSettings {
-    let aggregates = ["max", "median", "avg", "count"];
-    let (histogram, _) = HistogramSettings::parse(&aggregates, &["0.95"]);
-    MergeSettings {
-        histogram: Arc::new(histogram),
-        counter_expiry_s: 300,
-        context_expiry_s: 20,
-        idle_bytes_max: usize::MAX,
-        global_tags: Vec::new(),
-        series_blocklist: Blocklist::default(),
-        incomplete: Incomplete::Shipped,
-        late: LateArrival::JoinsOpenSlot,
-        origin: Origin::DOGSTATSD,
-    }
-}
 
 /// A datagram over UDP, arrived within the slot of all others.
 #[must_use]
@@ -77,7 +37,11 @@ impl Default for LoneWorker {
     fn default() -> Self {
         let (packets, consumer, _) = packet_ring(0, PACKET_RING_BYTES_DEFAULT);
         let (out, handovers) = bucket_ring();
-        let (worker, _, ledger) = Worker::new(consumer, out, worker_settings());
+        let (worker, _, ledger) = Worker::new(
+            consumer,
+            out,
+            WorkerSettings { context_bytes_max: usize::MAX, ..WorkerSettings::default() },
+        );
         Self { packets, worker, ledger, _handovers: handovers }
     }
 }

@@ -49,6 +49,12 @@ pub const RETURN_RING_LEN: usize = 2;
 /// beyond it is refused and counted.
 pub const CONTEXT_BYTES_DEFAULT: usize = 64 << 20;
 
+/// Seconds after which a context that is not sampled is forgotten, by default.
+pub const CONTEXT_EXPIRY_S_DEFAULT: u64 = 20;
+
+/// Seconds for which a counter that is not sampled reports zeros, by default.
+pub const COUNTER_EXPIRY_S_DEFAULT: u64 = 300;
+
 /// What one context costs besides its strings and tags, in bytes: slot, spelling, identity, the
 /// shared record, its place in the merge and an entry in the bucket that is open, in the one that is
 /// shipped and in the list that this is shipped from. Measured while a record took three allocations:

@@ -4,21 +4,16 @@
 //! them. A schedule decides which worker gets which datagram, and who runs when.
 
 use lastdrop_engine::datagram::{Datagram, Extent, Transport};
-use lastdrop_engine::enrich::Enricher;
 use lastdrop_engine::inline::{Finished, Inline};
 use lastdrop_engine::ledger::Balance;
-use lastdrop_engine::limits::CONTEXT_BYTES_DEFAULT;
 use lastdrop_engine::merge::{Incomplete, Item, MergeSettings};
-use lastdrop_engine::message::{LineEnd, Options};
-use lastdrop_engine::sampler::LateArrival;
-use lastdrop_engine::series::{Origin, SeriesKind};
+use lastdrop_engine::series::SeriesKind;
 use lastdrop_engine::time::{NS_PER_S, Slot, Stamp};
-use lastdrop_engine::worker::{Timestamped, WorkerSettings};
+use lastdrop_engine::worker::WorkerSettings;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// What a receiver does.
 #[derive(Clone, Debug)]
@@ -141,7 +136,7 @@ fn run(
     choices: &[u8],
     incomplete: Incomplete,
 ) -> (Shipped, Finished) {
-    let mut engine = Inline::new(workers, &worker_settings(), merge_settings(incomplete));
+    let mut engine = Inline::new(workers, &WorkerSettings::default(), merge_settings(incomplete));
     let mut choices = choices.iter().copied().map(usize::from).cycle();
     let mut choose = |below: usize| choices.next().unwrap_or(0) % below;
     let mut shipped = Shipped::default();
@@ -188,30 +183,8 @@ fn datagram(line: &str, stamp: Stamp) -> Datagram<'_> {
     Datagram { bytes: line.as_bytes(), stamp, transport: Transport::Udp, extent: Extent::Whole }
 }
 
-fn worker_settings() -> WorkerSettings {
-    WorkerSettings {
-        parse: Options::default(),
-        line_end: [LineEnd::Optional; 3],
-        context_bytes_max: CONTEXT_BYTES_DEFAULT,
-        context_expiry_s: 20,
-        late: LateArrival::JoinsOpenSlot,
-        timestamped: Timestamped::Aggregated,
-        enricher: Arc::new(Enricher::new(Default::default())),
-    }
-}
-
 fn merge_settings(incomplete: Incomplete) -> MergeSettings {
-    MergeSettings {
-        histogram: Default::default(),
-        counter_expiry_s: 30,
-        context_expiry_s: 20,
-        idle_bytes_max: usize::MAX,
-        global_tags: Vec::new(),
-        series_blocklist: Default::default(),
-        late: LateArrival::JoinsOpenSlot,
-        incomplete,
-        origin: Origin::DOGSTATSD,
-    }
+    MergeSettings { counter_expiry_s: 30, incomplete, ..MergeSettings::default() }
 }
 
 fn check_ledger(finished: &Finished) {
@@ -286,7 +259,7 @@ proptest! {
         workers in 1_usize..4,
     ) {
         let mut engine =
-            Inline::new(workers, &worker_settings(), merge_settings(Incomplete::Shipped));
+            Inline::new(workers, &WorkerSettings::default(), merge_settings(Incomplete::Shipped));
         let mut shipped = Shipped::default();
         let (mut wall_s, mut line_s, mut sent) = (10_000_u64, 10_000_u64, 0.0);
         for (index, (action, step_s)) in steps.into_iter().enumerate() {
@@ -317,7 +290,8 @@ proptest! {
 
 #[test]
 fn of_equal_stamps_the_later_position_wins() {
-    let mut engine = Inline::new(1, &worker_settings(), merge_settings(Incomplete::Shipped));
+    let mut engine =
+        Inline::new(1, &WorkerSettings::default(), merge_settings(Incomplete::Shipped));
     let stamp = Stamp::from_ns(1003 * NS_PER_S);
     engine.push(0, &datagram("g.a:1|g\ng.a:2|g", stamp));
     engine.push(0, &datagram("g.a:3|g", stamp));
@@ -332,7 +306,8 @@ fn of_equal_stamps_the_later_position_wins() {
 #[test]
 fn of_two_workers_types_the_first_to_arrive_stays() {
     for (gauge_s, kept) in [(1001, "Gauge m"), (1003, "Rate m")] {
-        let mut engine = Inline::new(2, &worker_settings(), merge_settings(Incomplete::Shipped));
+        let mut engine =
+            Inline::new(2, &WorkerSettings::default(), merge_settings(Incomplete::Shipped));
         engine.push(0, &datagram("m:1|d", Stamp::from_s(1000)));
         engine.push(0, &datagram("m:5|g", Stamp::from_s(gauge_s)));
         engine.push(1, &datagram("m:70|c", Stamp::from_s(1002)));
@@ -349,7 +324,8 @@ fn of_two_workers_types_the_first_to_arrive_stays() {
 
 #[test]
 fn the_parts_of_a_slot_have_seconds_of_their_own_and_the_last_is_for_the_close() {
-    let mut engine = Inline::new(2, &worker_settings(), merge_settings(Incomplete::Shipped));
+    let mut engine =
+        Inline::new(2, &WorkerSettings::default(), merge_settings(Incomplete::Shipped));
     let mut shipped = Shipped::default();
     let at = Stamp::from_s(1004);
     for part in 0..12 {

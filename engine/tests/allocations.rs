@@ -4,16 +4,12 @@
 #![expect(unsafe_code, reason = "an allocator is unsafe to write; this one only counts")]
 
 use lastdrop_engine::datagram::{Datagram, Extent, Transport};
-use lastdrop_engine::enrich::{Enricher, Settings};
 use lastdrop_engine::handover::bucket_ring;
-use lastdrop_engine::limits::{CONTEXT_BYTES_DEFAULT, PACKET_RING_BYTES_DEFAULT};
-use lastdrop_engine::message::{LineEnd, Options};
+use lastdrop_engine::limits::PACKET_RING_BYTES_DEFAULT;
 use lastdrop_engine::ring::{PacketProducer, packet_ring};
-use lastdrop_engine::sampler::LateArrival;
 use lastdrop_engine::time::Stamp;
-use lastdrop_engine::worker::{Timestamped, Turn, Worker, WorkerSettings};
+use lastdrop_engine::worker::{Turn, Worker, WorkerSettings};
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 struct Counting;
@@ -55,16 +51,7 @@ const MESSAGES: usize = 1_000_000;
 fn a_million_messages_of_known_contexts_allocate_nothing() {
     let (mut packets, consumer, _) = packet_ring(0, PACKET_RING_BYTES_DEFAULT);
     let (out, _ring) = bucket_ring();
-    let settings = WorkerSettings {
-        parse: Options::default(),
-        line_end: [LineEnd::Optional; 3],
-        context_bytes_max: CONTEXT_BYTES_DEFAULT,
-        context_expiry_s: 20,
-        late: LateArrival::JoinsOpenSlot,
-        timestamped: Timestamped::Aggregated,
-        enricher: Arc::new(Enricher::new(Settings::default())),
-    };
-    let (mut worker, _, ledger) = Worker::new(consumer, out, settings);
+    let (mut worker, _, ledger) = Worker::new(consumer, out, WorkerSettings::default());
     let lines = LINES.join("\n");
     // The first datagrams make the contexts, and let the sketch fill its buffer of keys once.
     send(&mut packets, &mut worker, lines.as_bytes(), 8 * 1024);

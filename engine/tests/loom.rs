@@ -16,17 +16,12 @@
 #[path = "loom/model.rs"]
 mod model;
 
-use lastdrop_engine::bucket::HistogramSettings;
-use lastdrop_engine::enrich::{Enricher, Settings as EnrichSettings};
 use lastdrop_engine::handover::{BucketConsumer, Handover, bucket_ring};
-use lastdrop_engine::merge::{Incomplete, Item, Merge, MergeSettings};
-use lastdrop_engine::message::{LineEnd, Options};
+use lastdrop_engine::merge::{Item, Merge, MergeSettings};
 use lastdrop_engine::ring::{Mark, PacketProducer, packet_ring};
-use lastdrop_engine::sampler::LateArrival;
-use lastdrop_engine::series::Origin;
 use lastdrop_engine::stop::{Drained, Lane as Proof, LaneEpochs, Patience, Running, ShortReason};
 use lastdrop_engine::wake::sleeper;
-use lastdrop_engine::worker::{Timestamped, Turn, Worker, WorkerSettings};
+use lastdrop_engine::worker::{Turn, Worker, WorkerSettings};
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 use model::{Cells, Lane, NOW, Preemptions, Sent, Token, check, datagram, is_full, mutant};
@@ -181,8 +176,8 @@ fn the_shipped_worker_and_merge_lose_nothing() {
     check(Preemptions { quick: 2, full: 3 }, || {
         let (mut packets, consumer, committed) = packet_ring(0, 0);
         let (out, handovers) = bucket_ring();
-        let (mut worker, applied, ledger) = Worker::new(consumer, out, worker_settings());
-        let (mut merge, _) = Merge::new(vec![handovers], merge_settings());
+        let (mut worker, applied, ledger) = Worker::new(consumer, out, WorkerSettings::default());
+        let (mut merge, _) = Merge::new(vec![handovers], MergeSettings::default());
         let receiver = thread::spawn(move || {
             for message in [b"hits:1|c", b"hits:2|c"] {
                 let bytes = PacketProducer::record_bytes(message.len());
@@ -212,32 +207,6 @@ fn the_shipped_worker_and_merge_lose_nothing() {
         let worker = worker.join();
         drop((worker, merge));
     });
-}
-
-fn worker_settings() -> WorkerSettings {
-    WorkerSettings {
-        parse: Options::default(),
-        line_end: [LineEnd::Optional; 3],
-        context_bytes_max: 1 << 20,
-        context_expiry_s: 20,
-        late: LateArrival::JoinsOpenSlot,
-        timestamped: Timestamped::Aggregated,
-        enricher: Arc::new(Enricher::new(EnrichSettings::default())),
-    }
-}
-
-fn merge_settings() -> MergeSettings {
-    MergeSettings {
-        histogram: Arc::new(HistogramSettings::default()),
-        counter_expiry_s: 300,
-        context_expiry_s: 20,
-        idle_bytes_max: usize::MAX,
-        global_tags: Vec::new(),
-        series_blocklist: Default::default(),
-        origin: Origin::DOGSTATSD,
-        incomplete: Incomplete::Shipped,
-        late: LateArrival::JoinsOpenSlot,
-    }
 }
 
 // ── Sleeping and waking ──────────────────────────────────────────────────────────────────────────

@@ -4,19 +4,16 @@
 //! `.ci/tsan` runs it under the thread sanitizer with a million messages.
 
 use lastdrop_engine::datagram::{Datagram, Extent, Transport};
-use lastdrop_engine::enrich::{Enricher, Settings as EnrichSettings};
 use lastdrop_engine::handover::bucket_ring;
 use lastdrop_engine::limits::PACKET_RING_BYTES_MIN;
-use lastdrop_engine::merge::{Incomplete, Item, Merge, MergeSettings};
-use lastdrop_engine::message::{LineEnd, Options};
+use lastdrop_engine::merge::{Item, Merge, MergeSettings};
 use lastdrop_engine::ring::{LaneSeal, Mark, PacketProducer, packet_ring};
-use lastdrop_engine::sampler::LateArrival;
-use lastdrop_engine::series::{Origin, Series};
+use lastdrop_engine::series::Series;
 use lastdrop_engine::stop::{Lane as Proof, LaneEpochs, Patience, Running};
 use lastdrop_engine::time::{Slot, Stamp};
 use lastdrop_engine::wake::{Sleeper, Waker, sleeper};
-use lastdrop_engine::worker::{Timestamped, Turn, Worker, WorkerSettings};
-use std::sync::{Arc, mpsc};
+use lastdrop_engine::worker::{Turn, Worker, WorkerSettings};
+use std::sync::mpsc;
 use std::thread::{self, Thread};
 
 /// Messages in all; the sanitizer's run sets `LASTDROP_MESSAGES`.
@@ -44,7 +41,7 @@ fn every_sample_arrives_once() {
         for number in 0..WORKERS {
             let (packets, consumer, committed) = packet_ring(number, PACKET_RING_BYTES_MIN);
             let (out, handed_over) = bucket_ring();
-            let (worker, applied, _) = Worker::new(consumer, out, worker_settings());
+            let (worker, applied, _) = Worker::new(consumer, out, WorkerSettings::default());
             let room = room_flag.clone().waker(unparking(receiver.clone()));
             let (data_sleeper, data_flag) = sleeper();
             let thread = scope.spawn(move || work(worker, &data_sleeper, &room));
@@ -54,7 +51,7 @@ fn every_sample_arrives_once() {
             handovers.push(handed_over);
         }
         let (seals, sealed) = mpsc::channel();
-        let (merge, _) = Merge::new(handovers, merge_settings());
+        let (merge, _) = Merge::new(handovers, MergeSettings::default());
         let running = Running::new(epochs);
         let merge = scope.spawn(move || flush(merge, running, &sealed));
         seals.send(receive(messages, lanes, &room_sleeper)).expect("the merge lives");
@@ -170,30 +167,4 @@ fn flush(mut merge: Merge, running: Running, seals: &mpsc::Receiver<Vec<LaneSeal
     assert!(drained.lanes().iter().all(proved), "{:?}", drained.lanes());
     merge.finish(drained, &mut sink);
     sum
-}
-
-fn worker_settings() -> WorkerSettings {
-    WorkerSettings {
-        parse: Options::default(),
-        line_end: [LineEnd::Optional; 3],
-        context_bytes_max: 1 << 20,
-        context_expiry_s: 20,
-        late: LateArrival::JoinsOpenSlot,
-        timestamped: Timestamped::Aggregated,
-        enricher: Arc::new(Enricher::new(EnrichSettings::default())),
-    }
-}
-
-fn merge_settings() -> MergeSettings {
-    MergeSettings {
-        histogram: Arc::default(),
-        counter_expiry_s: 300,
-        context_expiry_s: 20,
-        idle_bytes_max: usize::MAX,
-        global_tags: Vec::new(),
-        series_blocklist: Default::default(),
-        origin: Origin::DOGSTATSD,
-        incomplete: Incomplete::Shipped,
-        late: LateArrival::JoinsOpenSlot,
-    }
 }

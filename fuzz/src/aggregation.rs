@@ -8,14 +8,10 @@ use std::sync::Arc;
 use arbitrary::{Result, Unstructured};
 use lastdrop_engine::bucket::HistogramSettings;
 use lastdrop_engine::datagram::{Datagram, Extent, Transport};
-use lastdrop_engine::enrich::{Blocklist, Enricher, Settings};
 use lastdrop_engine::inline::Inline;
 use lastdrop_engine::ledger::Balance;
-use lastdrop_engine::limits::CONTEXT_BYTES_DEFAULT;
-use lastdrop_engine::merge::{Incomplete, Item, MergeSettings};
-use lastdrop_engine::message::{LineEnd, Options};
-use lastdrop_engine::sampler::LateArrival;
-use lastdrop_engine::series::{Origin, Series, SeriesKind, Tags};
+use lastdrop_engine::merge::{Item, MergeSettings};
+use lastdrop_engine::series::{Series, SeriesKind, Tags};
 use lastdrop_engine::stop::Lane;
 use lastdrop_engine::time::{Slot, Stamp};
 use lastdrop_engine::worker::{Timestamped, WorkerSettings};
@@ -325,15 +321,7 @@ fn tags(tags: Tags<'_>) -> &'static [&'static str] {
 
 /// How the workers of this room aggregate.
 pub(crate) fn worker_settings() -> WorkerSettings {
-    WorkerSettings {
-        parse: Options::default(),
-        line_end: [LineEnd::Optional; 3],
-        context_bytes_max: CONTEXT_BYTES_DEFAULT,
-        context_expiry_s: CONTEXT_EXPIRY_S,
-        late: LateArrival::JoinsOpenSlot,
-        timestamped: Timestamped::Aggregated,
-        enricher: Arc::new(Enricher::new(Settings::default())),
-    }
+    WorkerSettings { context_expiry_s: CONTEXT_EXPIRY_S, ..WorkerSettings::default() }
 }
 
 /// How the merge of this room makes series.
@@ -345,11 +333,6 @@ pub(crate) fn merge_settings() -> MergeSettings {
         histogram: Arc::new(histogram),
         counter_expiry_s: COUNTER_EXPIRY_S,
         context_expiry_s: CONTEXT_EXPIRY_S,
-        idle_bytes_max: usize::MAX,
-        global_tags: Vec::new(),
-        series_blocklist: Blocklist::default(),
-        incomplete: Incomplete::Shipped,
-        late: LateArrival::JoinsOpenSlot,
-        origin: Origin::DOGSTATSD,
+        ..MergeSettings::default()
     }
 }

@@ -6,10 +6,12 @@ use lastdrop_engine::bucket::{Sample, SampleKind, Value};
 use lastdrop_engine::context::{Contexts, Spelling};
 use lastdrop_engine::enrich::{Enricher, Resolved, Settings};
 use lastdrop_engine::inline::Inline;
+use lastdrop_engine::merge::MergeSettings;
 use lastdrop_engine::message::{self, Message, Options};
 use lastdrop_engine::ring::{PacketConsumer, PacketProducer, packet_ring};
 use lastdrop_engine::sketch::Sketch;
 use lastdrop_engine::time::{Slot, Stamp};
+use lastdrop_engine::worker::WorkerSettings;
 use lastdrop_lab::load::Kind;
 use lastdrop_lab::memory_load::{Chunk, MemoryLoad};
 use lastdrop_lab::rig::{self, LoneWorker};
@@ -246,7 +248,7 @@ fn flush((name, kind): (&'static str, Kind)) -> Case {
     const CONTEXTS: u32 = 2_000;
     let make = move || {
         let load = MemoryLoad::with_messages(0, CONTEXTS, kind, 8_192, 1);
-        let mut engine = Inline::new(1, &rig::worker_settings(), rig::merge_settings());
+        let mut engine = Inline::new(1, &WorkerSettings::default(), MergeSettings::default());
         for bytes in load.chunks(usize::MAX).flat_map(Chunk::datagrams) {
             engine.push(0, &rig::datagram(bytes));
         }

@@ -41,7 +41,7 @@ use crate::context::Tag;
 use crate::enrich::Blocklist;
 use crate::handover::{BucketConsumer, Handover, Open, Passed};
 use crate::ledger::{Balance, MergeCounts, MergeLedger};
-use crate::limits::{PASSED_BATCH_LEN, SLOT_S};
+use crate::limits::{CONTEXT_EXPIRY_S_DEFAULT, COUNTER_EXPIRY_S_DEFAULT, PASSED_BATCH_LEN, SLOT_S};
 use crate::sampler::LateArrival;
 use crate::series::{Event, Origin, Series, ServiceCheck, SketchSeries};
 use crate::stop::{self, Drained, Flushed};
@@ -78,6 +78,23 @@ pub struct MergeSettings {
     pub late: LateArrival,
     /// Where the series come from.
     pub origin: Origin,
+}
+
+/// As the agent's configuration has it by default, but for idle counters: they have no bound.
+impl Default for MergeSettings {
+    fn default() -> Self {
+        Self {
+            histogram: Arc::default(),
+            counter_expiry_s: COUNTER_EXPIRY_S_DEFAULT,
+            context_expiry_s: CONTEXT_EXPIRY_S_DEFAULT,
+            idle_bytes_max: usize::MAX,
+            global_tags: Vec::new(),
+            series_blocklist: Blocklist::default(),
+            incomplete: Incomplete::default(),
+            late: LateArrival::default(),
+            origin: Origin::DOGSTATSD,
+        }
+    }
 }
 
 /// What happens at the end to slots that are still open (`dogstatsd_flush_incomplete_buckets`).

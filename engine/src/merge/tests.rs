@@ -2,13 +2,11 @@
 
 use super::*;
 use crate::datagram::{Datagram, Extent, Transport};
-use crate::enrich::Enricher;
 use crate::handover::bucket_ring;
-use crate::limits::{CONTEXT_BYTES_DEFAULT, CONTEXT_BYTES_FIXED};
-use crate::message::{LineEnd, Options};
+use crate::limits::CONTEXT_BYTES_FIXED;
 use crate::ring::{Mark, PacketProducer, packet_ring};
 use crate::stop::{LaneEpochs, Patience, Running};
-use crate::worker::{Timestamped, Worker, WorkerSettings};
+use crate::worker::{Worker, WorkerSettings};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -23,7 +21,7 @@ struct Lanes {
 
 impl Lanes {
     fn new(count: usize) -> Self {
-        Self::with(count, merge_settings())
+        Self::with(count, MergeSettings::default())
     }
 
     fn with(count: usize, settings: MergeSettings) -> Self {
@@ -31,7 +29,7 @@ impl Lanes {
         for lane in 0..count {
             let (packets, consumer, committed) = packet_ring(lane, 0);
             let (out, ring) = bucket_ring();
-            let (worker, applied, _) = Worker::new(consumer, out, worker_settings());
+            let (worker, applied, _) = Worker::new(consumer, out, WorkerSettings::default());
             lanes.push((packets, worker));
             epochs.push(LaneEpochs { committed, applied });
             rings.push(ring);
@@ -103,32 +101,6 @@ fn note(points: &mut Vec<(String, i64, f64)>, item: Item<'_>) {
     let Item::Series(series) = item else { panic!("only series are sampled") };
     let [point] = series.points else { panic!("one point a series") };
     points.push((series.name.to_owned(), point.second, point.value));
-}
-
-fn worker_settings() -> WorkerSettings {
-    WorkerSettings {
-        parse: Options::default(),
-        line_end: [LineEnd::Optional; 3],
-        context_bytes_max: CONTEXT_BYTES_DEFAULT,
-        context_expiry_s: 20,
-        late: LateArrival::JoinsOpenSlot,
-        timestamped: Timestamped::Aggregated,
-        enricher: Arc::new(Enricher::new(crate::enrich::Settings::default())),
-    }
-}
-
-fn merge_settings() -> MergeSettings {
-    MergeSettings {
-        histogram: Arc::default(),
-        counter_expiry_s: 300,
-        context_expiry_s: 20,
-        idle_bytes_max: usize::MAX,
-        global_tags: Vec::new(),
-        series_blocklist: Blocklist::default(),
-        incomplete: Incomplete::Shipped,
-        late: LateArrival::JoinsOpenSlot,
-        origin: Origin::DOGSTATSD,
-    }
 }
 
 /// What is counted at three places, at a flush that leaves some of it open: a worker's own time is
@@ -233,7 +205,7 @@ fn a_late_sample_brings_no_zeros_over_what_was_shipped() {
 #[test]
 fn counters_that_are_silent_stay_within_their_bound() {
     const IDLE_BYTES_MAX: usize = 50_000;
-    let bounded = MergeSettings { idle_bytes_max: IDLE_BYTES_MAX, ..merge_settings() };
+    let bounded = MergeSettings { idle_bytes_max: IDLE_BYTES_MAX, ..MergeSettings::default() };
     let mut lanes = Lanes::with(1, bounded);
     let mut most = 0;
     for slot in 100..160 {

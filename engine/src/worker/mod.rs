@@ -21,7 +21,7 @@ use crate::enrich::Enricher;
 use crate::epoch::{EpochReader, EpochWriter, epoch};
 use crate::handover::{BucketProducer, Settled};
 use crate::ledger::WorkerLedger;
-use crate::limits::TURN_BYTES_MAX;
+use crate::limits::{CONTEXT_BYTES_DEFAULT, CONTEXT_EXPIRY_S_DEFAULT, TURN_BYTES_MAX};
 use crate::message::{LineEnd, Options};
 use crate::ring::{PacketConsumer, Record};
 use crate::sampler::LateArrival;
@@ -45,6 +45,21 @@ pub struct WorkerSettings {
     pub timestamped: Timestamped,
     /// What the configuration makes of names and tags.
     pub enricher: Arc<Enricher>,
+}
+
+/// As the agent's configuration has it by default.
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self {
+            parse: Options::default(),
+            line_end: [LineEnd::default(); 3],
+            context_bytes_max: CONTEXT_BYTES_DEFAULT,
+            context_expiry_s: CONTEXT_EXPIRY_S_DEFAULT,
+            late: LateArrival::default(),
+            timestamped: Timestamped::default(),
+            enricher: Arc::new(Enricher::new(crate::enrich::Settings::default())),
+        }
+    }
 }
 
 /// A fault planted on purpose, so that it can be seen that it is found.
@@ -185,23 +200,9 @@ impl Worker {
 mod tests {
     use super::*;
     use crate::datagram::{Datagram, Extent, Transport};
-    use crate::enrich::{Enricher, Settings};
     use crate::handover::{Handover, bucket_ring};
     use crate::limits::BUCKET_RING_LEN;
     use crate::ring::{PacketProducer, packet_ring};
-    use std::sync::Arc;
-
-    fn settings() -> WorkerSettings {
-        WorkerSettings {
-            parse: Options::default(),
-            line_end: [LineEnd::Optional; 3],
-            context_bytes_max: usize::MAX,
-            context_expiry_s: 20,
-            late: LateArrival::JoinsOpenSlot,
-            timestamped: Timestamped::Aggregated,
-            enricher: Arc::new(Enricher::new(Settings::default())),
-        }
-    }
 
     fn push(packets: &mut PacketProducer, bytes: &[u8]) {
         push_at(packets, bytes, Stamp::from_s(1000));
@@ -220,7 +221,7 @@ mod tests {
     fn an_orphaned_worker_with_a_full_bucket_ring_keeps_its_buckets() {
         let (mut packets, consumer, _) = packet_ring(0, 1 << 20);
         let (out, mut handovers) = bucket_ring();
-        let (mut worker, _, _) = Worker::new(consumer, out, settings());
+        let (mut worker, _, _) = Worker::new(consumer, out, WorkerSettings::default());
         for _ in 0..BUCKET_RING_LEN - 1 {
             push(&mut packets, b"_e{1,1}:a|b");
         }
@@ -247,7 +248,7 @@ mod tests {
     fn the_worst_age_of_a_datagram_is_published() {
         let (mut packets, consumer, _) = packet_ring(0, 1 << 20);
         let (out, _handovers) = bucket_ring();
-        let (mut worker, _, ledger) = Worker::new(consumer, out, settings());
+        let (mut worker, _, ledger) = Worker::new(consumer, out, WorkerSettings::default());
         let mut age_after = |stamps: &[u64], present: Option<u64>| {
             for &ns in stamps {
                 push_at(&mut packets, b"a:1|c", Stamp::from_ns(ns));

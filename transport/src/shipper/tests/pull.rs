@@ -8,16 +8,13 @@ use crate::forward::outcome::{Attempt, Cause, Taken};
 use crate::limits::{HOLD_BACK_TIME_MAX, SLOTS_WAITING_MAX};
 use crate::payload::{Compression, PayloadLimits};
 use lastdrop_engine::datagram::{Datagram, Extent, Transport};
-use lastdrop_engine::enrich::{Blocklist, Enricher};
 use lastdrop_engine::handover::bucket_ring;
 use lastdrop_engine::ledger::{MergeLedger, ShipperCounts, encoded_balance};
-use lastdrop_engine::merge::{Incomplete, MergeSettings};
-use lastdrop_engine::message::{LineEnd, Options};
+use lastdrop_engine::merge::MergeSettings;
 use lastdrop_engine::ring::{Mark, PacketProducer, packet_ring};
-use lastdrop_engine::sampler::LateArrival;
 use lastdrop_engine::stop::{LaneEpochs, Patience, Running};
 use lastdrop_engine::time::{Slot, Stamp};
-use lastdrop_engine::worker::{Timestamped, Worker, WorkerSettings};
+use lastdrop_engine::worker::{Worker, WorkerSettings};
 
 /// Series in a payload.
 const SERIES: u64 = 4;
@@ -48,8 +45,8 @@ impl World {
     fn new(endpoints: u16) -> Self {
         let (packets, records, committed) = packet_ring(0, 0);
         let (out, ring) = bucket_ring();
-        let (worker, applied, _) = Worker::new(records, out, worker_settings());
-        let (merge, merged) = Merge::new(vec![ring], merge_settings());
+        let (worker, applied, _) = Worker::new(records, out, WorkerSettings::default());
+        let (merge, merged) = Merge::new(vec![ring], MergeSettings::default());
         let limits = EndpointLimits {
             queue_bytes_max: usize::try_from(QUEUED).unwrap() * PAYLOAD_BYTES,
             in_flight_max: 2,
@@ -190,32 +187,6 @@ impl World {
         assert!(balance.holds(), "{balance:?}");
         shipper.settle(Instant::now());
         (counts, shipper.outlets.into_endpoints())
-    }
-}
-
-fn worker_settings() -> WorkerSettings {
-    WorkerSettings {
-        parse: Options::default(),
-        line_end: [LineEnd::Optional; 3],
-        context_bytes_max: 1 << 20,
-        context_expiry_s: 20,
-        late: LateArrival::JoinsOpenSlot,
-        timestamped: Timestamped::Aggregated,
-        enricher: Arc::new(Enricher::new(lastdrop_engine::enrich::Settings::default())),
-    }
-}
-
-fn merge_settings() -> MergeSettings {
-    MergeSettings {
-        histogram: Arc::default(),
-        counter_expiry_s: 300,
-        context_expiry_s: 20,
-        idle_bytes_max: usize::MAX,
-        global_tags: Vec::new(),
-        series_blocklist: Blocklist::default(),
-        incomplete: Incomplete::Shipped,
-        late: LateArrival::JoinsOpenSlot,
-        origin: Origin::DOGSTATSD,
     }
 }
 
