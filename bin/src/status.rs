@@ -305,11 +305,12 @@ pub(crate) fn for_people(status: &Value) -> String {
     let drops = &status["receivers"]["kernel_dropped"];
     let drops = drops.as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64());
     let _ = writeln!(page, "kernel drops   {} datagrams", drops.sum::<u64>());
-    let age_ns = status["workers"]["age_ns_max"].as_u64().unwrap_or(0);
+    let ms = |name: &str| status["workers"][name].as_u64().unwrap_or(0) as f64 / 1e6;
     let _ = writeln!(
         page,
-        "worst age      {:.1} ms from a datagram's arrival to its parsing",
-        age_ns as f64 / 1e6
+        "worst age      {:.1} ms from a datagram's arrival to its parsing, {:.1} ms in the last slot",
+        ms("age_ns_max"),
+        ms("slot_age_ns_max"),
     );
     contexts_for_people(&mut page, &status["contexts"]);
     for row in array(&status["lanes"]) {

@@ -249,6 +249,8 @@ counts! {
     } and largest {
         /// Nanoseconds from a datagram's arrival stamp to the turn that parsed it, at worst.
         age_ns_max,
+        /// The same, between the last two closes of a slot.
+        slot_age_ns_max,
     }
 }
 

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Counters that say how it is now, and may fall.
-const GAUGES: [&str; 4] = ["clock_shift_ns", "contexts", "context_bytes", "age_ns_max"];
+const GAUGES: [&str; 5] =
+    ["clock_shift_ns", "contexts", "context_bytes", "age_ns_max", "slot_age_ns_max"];
 
 /// Counters of one kind of threads, as the ledger gives them.
 type Counters = Vec<(&'static str, Option<&'static str>, u64)>;

@@ -39,6 +39,8 @@ pub(super) struct Aggregation {
     pub(super) present: Option<Stamp>,
     /// The oldest stamp of this turn's datagrams.
     oldest: Stamp,
+    /// The worst age since the last close, in nanoseconds.
+    age_ns_max: u64,
     #[cfg(feature = "planted-faults")]
     pub(super) fault: Option<super::Fault>,
 }
@@ -59,6 +61,7 @@ impl Aggregation {
             ended: false,
             present: None,
             oldest: Stamp::MAX,
+            age_ns_max: 0,
             #[cfg(feature = "planted-faults")]
             fault: None,
         }
@@ -133,6 +136,7 @@ impl Aggregation {
         let oldest = std::mem::replace(&mut self.oldest, Stamp::MAX);
         if let Some(present) = self.present.take() {
             let age_ns = present.ns().saturating_sub(oldest.ns());
+            self.age_ns_max = self.age_ns_max.max(age_ns);
             self.counts.age_ns_max = self.counts.age_ns_max.max(age_ns);
         }
     }
@@ -377,6 +381,7 @@ impl Aggregation {
     }
 
     fn close(&mut self, number: u64, cutoff: Slot, at: Stamp) {
+        self.counts.slot_age_ns_max = std::mem::take(&mut self.age_ns_max);
         let closed = self.sampler.close(cutoff);
         self.hand_over(closed);
         let open = if self.sampler.has_series() { Open::Series } else { Open::NoSeries };

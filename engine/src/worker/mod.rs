@@ -202,7 +202,7 @@ mod tests {
     use crate::datagram::{Datagram, Extent, Transport};
     use crate::handover::{Handover, bucket_ring};
     use crate::limits::BUCKET_RING_LEN;
-    use crate::ring::{PacketProducer, packet_ring};
+    use crate::ring::{Mark, PacketProducer, packet_ring};
 
     fn push(packets: &mut PacketProducer, bytes: &[u8]) {
         push_at(packets, bytes, Stamp::from_s(1000));
@@ -265,5 +265,24 @@ mod tests {
         assert_eq!(age_after(&[1], None), 300);
         assert_eq!(age_after(&[9_000], Some(8_000)), 300, "from the future");
         assert_eq!(age_after(&[9_000], Some(9_400)), 400);
+    }
+
+    /// What a close delays belongs to the slot after it.
+    #[test]
+    fn the_worst_age_of_the_last_slot_is_published() {
+        let (mut packets, consumer, _) = packet_ring(0, 1 << 20);
+        let (out, _handovers) = bucket_ring();
+        let (mut worker, _, ledger) = Worker::new(consumer, out, WorkerSettings::default());
+        let mut ages = Vec::new();
+        for (number, age_ns) in [(1, 700), (2, 40), (3, 50)] {
+            let at = Stamp::from_s(1_000 + number * 10);
+            push_at(&mut packets, b"a:1|c", at);
+            worker.turn_at(Stamp::from_ns(at.ns() + age_ns));
+            let cutoff = at.slot();
+            assert!(packets.mark(Mark::Close { number, cutoff, at }).is_ok());
+            worker.turn_at(Stamp::from_ns(at.ns() + 1_000));
+            ages.push(ledger.read().slot_age_ns_max);
+        }
+        assert_eq!((ages, ledger.read().age_ns_max), (vec![700, 40, 50], 700));
     }
 }
