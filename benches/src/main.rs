@@ -12,8 +12,8 @@ use lastdrop_lab::demo::{self, Screen};
 use lastdrop_lab::experiment::report::{self, Report};
 use lastdrop_lab::experiment::suite::{self, SuiteError};
 use lastdrop_lab::experiment::{
-    self, burst, compare, contexts, engine, idle, ingest, job, memory, peers, seal, sigterm, spool,
-    start, stop, stream, zero_loss,
+    self, burst, compare, contexts, engine, flush, idle, ingest, job, memory, peers, seal, sigterm,
+    spool, start, stop, stream, zero_loss,
 };
 use lastdrop_lab::intake::{Intake, IntakeOptions};
 use lastdrop_lab::interrupt::{self, Interrupt};
@@ -133,6 +133,10 @@ fn measure(
         Measurement::Contexts(mut args) => {
             let agent = agent(&mut args.agent)?;
             contexts::run(&args.options(agent), interrupt, screen)?
+        }
+        Measurement::Flush(mut args) => {
+            let agent = agent(&mut args.agent)?;
+            flush::run(&args.options(agent), interrupt, screen)?
         }
         Measurement::Memory(mut args) => {
             let agent = agent(&mut args.agent)?;

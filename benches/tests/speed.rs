@@ -94,6 +94,22 @@ fn contexts_gives_what_a_message_costs() {
     }
 }
 
+/// What is sampled while it is flushed is not lost.
+#[test]
+fn flush_gives_the_cost_of_every_format_and_loses_nothing_under_load() {
+    let found = bench("flush --contexts 500 --loaded 2000 --rate 500 --time 6s", &[""]);
+    let of: Vec<_> =
+        rows(&found["alone"]).iter().map(|row| row["format"].as_str().unwrap()).collect();
+    assert_eq!(of, ["v1", "v2", "v3"]);
+    for row in rows(&found["alone"]) {
+        assert!(positive(&row["ship_cpu_s"]) && positive(&row["body_bytes_a_point"]), "{row:#}");
+    }
+    let loaded = &found["loaded"];
+    assert!(loaded["points"].as_u64().unwrap() >= 2_000, "{loaded:#}");
+    assert_eq!((&loaded["lost"], &loaded["kernel_dropped"]), (&0.0.into(), &0.into()));
+    assert!(positive(&loaded["age_ms_max"]), "{loaded:#}");
+}
+
 /// The first row is the idle agent's.
 #[test]
 fn memory_gives_what_contexts_take() {

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use lastdrop_lab::drain::DrainSource;
 use lastdrop_lab::experiment::contexts::ContextsOptions;
 use lastdrop_lab::experiment::engine::EngineOptions;
+use lastdrop_lab::experiment::flush::FlushOptions;
 use lastdrop_lab::experiment::idle::IdleOptions;
 use lastdrop_lab::experiment::ingest::{self, IngestOptions};
 use lastdrop_lab::experiment::memory::MemoryOptions;
@@ -23,6 +24,7 @@ pub(crate) enum Measurement {
     Ingest(IngestArgs),
     ZeroLoss(ZeroLossArgs),
     Contexts(ContextsArgs),
+    Flush(FlushArgs),
     Memory(MemoryArgs),
     Start(StartArgs),
     Idle(IdleArgs),
@@ -171,6 +173,34 @@ impl ContextsArgs {
     /// The options, with the agent that was found.
     pub(crate) fn options(self, agent: PathBuf) -> ContextsOptions {
         ContextsOptions { agent, contexts: self.contexts, time: self.time }
+    }
+}
+
+/// What a flush costs by the format of the series, and whether reception goes on meanwhile.
+#[derive(Debug, Args)]
+pub(crate) struct FlushArgs {
+    /// The agent to run [default: lastdrop beside this program; built if it isn't there]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) agent: Option<PathBuf>,
+    /// Contexts of the flush in each format
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    contexts: u32,
+    /// Contexts that are flushed while they are sampled
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
+    loaded: u32,
+    /// Datagrams a second meanwhile, of up to 1,432 bytes
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    rate: u32,
+    /// How long they are sampled; half way a flush is asked for
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "45s")]
+    time: Duration,
+}
+
+impl FlushArgs {
+    /// The options, with the agent that was found.
+    pub(crate) fn options(self, agent: PathBuf) -> FlushOptions {
+        let Self { agent: _, contexts, loaded, rate, time } = self;
+        FlushOptions { agent, contexts, loaded, rate, time }
     }
 }
 

@@ -229,7 +229,7 @@ impl Trial {
 }
 
 /// Waits until a receiver has read all that it will; gives what it has used until then.
-fn rest(usage: &impl Fn() -> io::Result<Usage>) -> io::Result<Usage> {
+pub(super) fn rest(usage: &impl Fn() -> io::Result<Usage>) -> io::Result<Usage> {
     let deadline = Instant::now() + PATIENCE;
     let mut before = usage()?;
     loop {

@@ -73,7 +73,7 @@ impl Destination {
     }
 }
 
-fn of_totals(totals: &Totals) -> Arrived {
+pub(super) fn of_totals(totals: &Totals) -> Arrived {
     // Of histograms the intake gets several series; the one with the number of samples is a rate.
     let counted = ["load.histogram.", "load.timing."].map(|prefix| totals.under(prefix).count);
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]

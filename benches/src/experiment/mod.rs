@@ -12,6 +12,7 @@ mod contender;
 pub mod contexts;
 mod destination;
 pub mod engine;
+pub mod flush;
 pub mod idle;
 pub mod ingest;
 pub mod job;
