@@ -45,7 +45,7 @@ pub const PIECE_LEN: u32 = 4096;
 pub const RETURN_RING_LEN: usize = 2;
 
 /// Bound of the memory that contexts may take in one worker, in bytes, where nobody derives one from
-/// the machine's (replays, tests): about 140,000 contexts with short tags. A sample of a new context
+/// the machine's (replays, tests): about 190,000 contexts with short tags. A sample of a new context
 /// beyond it is refused and counted.
 pub const CONTEXT_BYTES_DEFAULT: usize = 64 << 20;
 
@@ -55,15 +55,34 @@ pub const CONTEXT_EXPIRY_S_DEFAULT: u64 = 20;
 /// Seconds for which a counter that is not sampled reports zeros, by default.
 pub const COUNTER_EXPIRY_S_DEFAULT: u64 = 300;
 
-/// What one context costs besides its strings and tags, in bytes: slot, spelling, identity, the
-/// shared record, its place in the merge and an entry in the bucket that is open, in the one that is
-/// shipped and in the list that this is shipped from. Measured while a record took three allocations:
-/// 386 bytes a context of peak memory, tables that grow included; one allocation takes less
-/// (`bin/tests/e2e/cardinality.rs`).
-pub const CONTEXT_BYTES_FIXED: usize = 400;
+/// What one context costs besides its texts, its tags and its spellings, in bytes:
+///
+/// | bytes | for |
+/// |---|---|
+/// | 32 + 12 | what the worker knows of it, and where it stands by its meaning |
+/// | 48 | the record that worker and merge share, with what the allocator rounds up |
+/// | 32 + 4 | what the merge knows of it, and the worker's number of it |
+/// | 2 × 48 | its entries in the bucket that is open and in the one that ships |
+/// | 8 + 8 | that it was sampled, while a slot closes and ships |
+///
+/// With the rest it is 353 bytes a context of the load of `bench memory`, where the peak of a million
+/// is 352 bytes each above an idle agent.
+pub const CONTEXT_BYTES_FIXED: usize = 240;
 
-/// What one interned tag costs besides its text, in bytes.
-pub const TAG_BYTES_FIXED: usize = 48;
+/// The same of a context that no worker knows any more, and which gets zeros: the record, what the
+/// merge knows of it, where it stands by what it is, and what its name costs besides its bytes.
+pub const SILENT_CONTEXT_BYTES_FIXED: usize = 48 + 32 + 12 + TEXT_BYTES_FIXED;
+
+/// What one spelling costs, in bytes: its place in a table that may be half full.
+pub const SPELLING_BYTES_FIXED: usize = 20;
+
+/// What one spelling that isn't its context's own costs besides, in bytes: the number of the context,
+/// a pointer to what it is told by, and what the allocator takes for that.
+pub const ALIAS_BYTES_FIXED: usize = 40;
+
+/// What one interned text costs besides its bytes: two numbers in front of it, a place in a table,
+/// and what the allocator rounds up.
+pub const TEXT_BYTES_FIXED: usize = 48;
 
 /// Keys a sketch gathers before it sorts them into its bins; the reference agent's number, which
 /// decides how overflowing bins come out.

@@ -1,6 +1,6 @@
 //! Interned texts: one copy of a tag or name, shared by every context that carries it.
 
-use crate::limits::TAG_BYTES_FIXED;
+use crate::limits::TEXT_BYTES_FIXED;
 use ahash::RandomState;
 use arcstr::ArcStr;
 use hashbrown::HashTable;
@@ -72,7 +72,7 @@ impl Interner {
             // that is too high because the merge is about to let go costs one more sweep.
             let held = holders(text) > 1;
             if !held {
-                *bytes -= text.len() + TAG_BYTES_FIXED;
+                *bytes -= text.len() + TEXT_BYTES_FIXED;
             }
             held
         });
@@ -88,7 +88,7 @@ impl Interner {
             return known.clone();
         }
         let new = ArcStr::from(text);
-        self.bytes += text.len() + TAG_BYTES_FIXED;
+        self.bytes += text.len() + TEXT_BYTES_FIXED;
         let hasher = &self.hasher;
         self.texts.insert_unique(hash, new.clone(), |known| hasher.hash_one(known.as_str()));
         new

@@ -4,6 +4,7 @@
 //! copy of a spelling unless enrichment changed more than the order of its tags.
 
 use super::{Context, Tag};
+use crate::limits::ALIAS_BYTES_FIXED;
 
 /// Name and tag section of a message as they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,10 @@ pub struct Spelling<'a> {
     /// The tag section without its `#`.
     pub tags: &'a [u8],
 }
+
+/// What a copy costs besides its text, in bytes: the two lengths and the pointer, as the allocator
+/// rounds them up.
+const COPY_BYTES_FIXED: usize = 32;
 
 /// How a spelling is told from others with the same hash.
 #[derive(Debug)]
@@ -69,12 +74,13 @@ impl Form {
         }
     }
 
-    /// Estimated memory in bytes, the part that every spelling has left out.
+    /// Estimated memory in bytes, [`SPELLING_BYTES_FIXED`](crate::limits::SPELLING_BYTES_FIXED) left
+    /// out.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Own => 0,
-            Self::Permuted(order) => order.len(),
-            Self::Copy(copy) => 56 + copy.1.len(),
+            Self::Permuted(order) => ALIAS_BYTES_FIXED + order.len(),
+            Self::Copy(copy) => ALIAS_BYTES_FIXED + COPY_BYTES_FIXED + copy.1.len(),
         }
     }
 }

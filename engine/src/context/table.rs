@@ -9,7 +9,7 @@ use super::intern::Interner;
 use super::prefetch::{CACHE_LINE_BYTES, prefetch};
 use super::spelling::{Form, Spelling};
 use super::{Context, ContextId, Tag};
-use crate::limits::CONTEXT_BYTES_FIXED;
+use crate::limits::{CONTEXT_BYTES_FIXED, SPELLING_BYTES_FIXED};
 use crate::time::{NS_PER_S, Stamp};
 use ahash::RandomState;
 use hashbrown::HashTable;
@@ -428,7 +428,7 @@ impl Contexts {
 
     fn add_spelling(&mut self, hash: u32, spelling: Spelling<'_>, id: ContextId) {
         let form = Form::of(spelling, self.context(id));
-        self.bytes += form.bytes();
+        self.bytes += SPELLING_BYTES_FIXED + form.bytes();
         let target = match form {
             Form::Own => Target(id),
             _ => self.add_alias(Alias { context: id, form }),
@@ -453,17 +453,17 @@ impl Contexts {
         let is_live =
             |id: ContextId| slots.get(id as usize).is_some_and(|slot| slot.state != State::Free);
         spellings.retain(|known| {
-            let Some(number) = known.target.alias() else {
-                return known.target.context().is_some_and(is_live);
-            };
-            let Some(place) = aliases.get_mut(number as usize) else { return false };
-            if place.as_ref().is_some_and(|alias| is_live(alias.context)) {
+            let alias = known.target.alias();
+            let place = alias.and_then(|number| aliases.get_mut(number as usize));
+            let of_alias = place.as_ref().and_then(|place| Some(place.as_ref()?.context));
+            if known.target.context().or(of_alias).is_some_and(is_live) {
                 return true;
             }
-            if let Some(alias) = place.take() {
-                *bytes -= alias.form.bytes();
+            if let (Some(number), Some(forgotten)) = (alias, place.and_then(Option::take)) {
+                *bytes -= forgotten.form.bytes();
                 aliases_free.push(number);
             }
+            *bytes -= SPELLING_BYTES_FIXED;
             false
         });
     }

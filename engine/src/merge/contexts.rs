@@ -5,7 +5,7 @@
 
 use crate::bucket::{Entry, Sample, SampleKind, Value};
 use crate::context::{Context, Tag};
-use crate::limits::{CONTEXT_BYTES_FIXED, TAG_BYTES_FIXED};
+use crate::limits::{SILENT_CONTEXT_BYTES_FIXED, TEXT_BYTES_FIXED};
 use crate::message::Kind;
 use crate::time::Stamp;
 use ahash::RandomState;
@@ -236,8 +236,8 @@ pub(super) struct Life {
 fn bytes_of(context: &Context) -> u32 {
     let own = |tag: &&Tag| !tag.is_shared();
     let tags: usize =
-        context.tags().iter().filter(own).map(|tag| TAG_BYTES_FIXED + tag.as_str().len()).sum();
-    let bytes = CONTEXT_BYTES_FIXED
+        context.tags().iter().filter(own).map(|tag| TEXT_BYTES_FIXED + tag.as_str().len()).sum();
+    let bytes = SILENT_CONTEXT_BYTES_FIXED
         + context.name().len()
         + context.host().len()
         + size_of_val(context.tags())
