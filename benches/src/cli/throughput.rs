@@ -164,8 +164,8 @@ pub(crate) struct ContextsArgs {
     #[arg(long, value_name = "COUNT,…", value_delimiter = ',')]
     #[arg(default_values_t = [1_000, 12_000, 100_000, 1_000_000])]
     contexts: Vec<u32>,
-    /// How long each receiver is loaded
-    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "4s")]
+    /// How long each receiver is loaded: in every 10 s a slot ends and is flushed
+    #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "10s")]
     time: Duration,
 }
 

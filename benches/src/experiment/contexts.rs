@@ -125,7 +125,8 @@ fn report(options: &ContextsOptions, rows: &[Row]) -> Report {
         title: "What a message costs by the number of contexts".to_owned(),
         notes: vec![format!(
             "Counters with 4 tags in unix datagrams of up to 8 KiB, flat out for {:.0} s each, after \
-             a load in which the contexts became known.",
+             a load in which the contexts became known. A window of 10 s holds the end of one slot, and \
+             with it a flush of all contexts.",
             options.time.as_secs_f64()
         )],
         tables: vec![table],
