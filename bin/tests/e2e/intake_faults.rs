@@ -2,8 +2,9 @@
 
 use lastdrop_lab::intake::Intake;
 use lastdrop_lab::load::{self, LoadOptions, LoadReport};
+use rustix::process::Signal;
 
-use crate::harness::{Ended, Setup, arrived, increments, intake};
+use crate::harness::{Ended, Setup, arrived, increments, intake, wait_for};
 
 /// Sends 1,000 increments, stops the agent, and expects exactly them at an intake that misbehaves
 /// for some requests, `faults`; some of their bodies it has counted, and gets a second time. The
@@ -101,6 +102,8 @@ fn requests_go_out_side_by_side_as_configured() {
         let agent = setup.start();
         let load = increments(agent.udp_target(), 2_000);
         load::run(&LoadOptions { contexts: 2_000, ..load }).unwrap();
+        agent.signal(Signal::USR1);
+        wait_for(&intake, "connections", |totals| totals.connections >= expected);
         agent.stop().has_code(0);
         assert_eq!(intake.totals().connections, expected, "{configured:?}");
     }
