@@ -35,6 +35,10 @@ const KEPT: f64 = 0.95;
 /// The search ends when the two rates are so near.
 const NEAR: f64 = 1.05;
 
+/// As fast as the sender can: what is sent once when it has come to its end at a rate, for a paced
+/// sender that shares its processor falls short of rates that it reaches unpaced.
+const FLAT_OUT: u32 = u32::MAX;
+
 /// Below this nobody looks for the limit.
 const LEAST: u32 = 1_000;
 
@@ -78,9 +82,11 @@ pub fn run(
             {
                 while let Some(rate) = search.next() {
                     interrupt.check()?;
-                    screen.status(&format!(
-                        "round {round}: {who}, {processors} processors: {rate} a second"
-                    ));
+                    let how = match rate {
+                        FLAT_OUT => "flat out".to_owned(),
+                        _ => format!("{rate} a second"),
+                    };
+                    screen.status(&format!("round {round}: {who}, {processors} processors: {how}"));
                     search.note(rate, &trial(options, rate, cpus).run(contender)?);
                 }
             }
@@ -94,7 +100,7 @@ pub fn run(
 fn trial(options: &ZeroLossOptions, rate: u32, cpus: &[usize]) -> Trial {
     let nowhere = Target::Udp(([127, 0, 0, 1], 0).into());
     let load = LoadOptions {
-        rate: Some(Rate::Datagrams(rate.into())),
+        rate: (rate != FLAT_OUT).then(|| Rate::Datagrams(rate.into())),
         senders: options.senders,
         ..LoadOptions::new(nowhere, Length::Time(options.time))
     };
@@ -121,6 +127,8 @@ struct Search {
     short: u32,
     /// The rate that it fell short of.
     short_of: u32,
+    /// It was sent flat out: the end.
+    flat_out: bool,
     /// Rate as sent, and the share that was lost.
     tried: Vec<(f64, f64)>,
 }
@@ -129,7 +137,8 @@ impl Search {
     /// The rate to try next.
     fn next(&self) -> Option<u32> {
         match self.lossy {
-            _ if self.sender_at_end() => None,
+            _ if self.flat_out => None,
+            _ if self.sender_at_end() => Some(FLAT_OUT),
             _ if self.short > 0 => Some(self.short_of),
             None => Some(self.held.saturating_mul(2).max(FIRST)),
             Some(lossy) if f64::from(lossy) <= NEAR * f64::from(self.held.max(LEAST)) => None,
@@ -141,6 +150,14 @@ impl Search {
     fn note(&mut self, rate: u32, account: &Account) {
         let sent = account.sent_rate();
         self.tried.push((sent, account.lost_share()));
+        self.flat_out = rate == FLAT_OUT;
+        if self.flat_out {
+            // A loss at this rate says nothing of those in between: a lower bound in any case.
+            if account.lost_share() == 0.0 {
+                self.whole = self.whole.max(sent);
+            }
+            return;
+        }
         if account.lost_share() > 0.0 {
             self.lossy = Some(rate);
             self.short = 0;
@@ -314,5 +331,21 @@ mod tests {
             search.note(rate, &account(sent.into(), u64::from(rate > 100_000)));
         }
         assert!(search.whole > 95_000.0 && !search.sender_at_end(), "{search:?}");
+    }
+
+    /// A paced sender that can't get its processor often enough sends more when it doesn't pause.
+    #[test]
+    fn at_its_end_the_sender_goes_flat_out() {
+        for (dropped, expected) in [(0, 300_000.0), (1, 45_000.0)] {
+            let mut search = Search::default();
+            while let Some(rate) = search.next() {
+                match rate {
+                    FLAT_OUT => search.note(rate, &account(300_000, dropped)),
+                    paced => search.note(paced, &account(paced.min(45_000).into(), 0)),
+                }
+            }
+            assert!(search.sender_at_end(), "{search:?}");
+            assert!((search.whole - expected).abs() < 1.0, "{search:?}");
+        }
     }
 }
