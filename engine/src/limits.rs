@@ -36,7 +36,7 @@ pub const EVENTS_BATCH_LEN: usize = 1000;
 /// one of them costs memory until its time has come. Eleven hours without a gap.
 pub const BUCKETS_OPEN_MAX: usize = 4096;
 
-/// Entries of a bucket that stand together in memory: 224 KiB, which the allocator has of the
+/// Entries of a bucket that stand together in memory: 192 KiB, which the allocator has of the
 /// system and gives back to it by themselves.
 pub const PIECE_LEN: u32 = 4096;
 
