@@ -61,7 +61,7 @@ pub(super) fn missed_bytes(sent: &[LoadReport], receipt: &Value) -> f64 {
 }
 
 /// Where a receipt tells of losses: counters, and how they are called.
-const REASONS: [(&str, &str); 18] = [
+const REASONS: [(&str, &str); 19] = [
     ("/receivers/kernel_dropped", "datagrams dropped by the kernel"),
     ("/receivers/late", "datagrams after the seal"),
     ("/receivers/truncated", "datagrams truncated"),
@@ -79,6 +79,7 @@ const REASONS: [(&str, &str); 18] = [
     ("/shipper/not_finite", "points that are not finite"),
     ("/shipper/not_expressible", "points that can't be said"),
     ("/shipper/switched_off", "points switched off"),
+    ("/shipper/left", "points that the stop had no time to encode"),
     ("/spool/not_stored", "points not stored"),
 ];
 
@@ -119,7 +120,8 @@ pub(super) fn complaints(receipt: &Value) -> Vec<String> {
     }
     let mut wrong = Vec::new();
     if receipt.get("balanced").and_then(Value::as_bool) != Some(true) {
-        wrong.push(format!("the receipt doesn't balance: {}", receipt["balances"]));
+        let [stop, lanes, balances] = ["stop", "lanes", "balances"].map(|part| &receipt[part]);
+        wrong.push(format!("the receipt doesn't balance: {stop}, lanes {lanes}, {balances}"));
     }
     let [made, accepted] =
         ["/made/points", "/accepted/points"].map(|path| at_endpoints(receipt, path));
