@@ -129,10 +129,11 @@ fn is_same(one: &[u8], two: &[u8]) -> bool {
         return false;
     }
     match one.len() {
-        0..4 => std::iter::zip(one, two).all(|(one, two)| one == two),
-        4..8 => has_same_ends::<4>(one, two),
+        // Most tags.
         8..=16 => has_same_ends::<8>(one, two),
         17..=32 => has_same_ends::<16>(one, two),
+        4..8 => has_same_ends::<4>(one, two),
+        0..4 => std::iter::zip(one, two).all(|(one, two)| one == two),
         _ => {
             let mut pieces = std::iter::zip(one.as_chunks::<16>().0, two.as_chunks::<16>().0);
             has_same_ends::<16>(one, two) && pieces.all(|(one, two)| one == two)
