@@ -4,7 +4,7 @@
 
 use crate::receipt::{Counters, TallyReport, by};
 use crate::wiring::Ledgers;
-use lastdrop_engine::context::{Context, Tag};
+use lastdrop_engine::context::Context;
 use lastdrop_engine::epoch::Writer;
 use lastdrop_engine::ledger::Balance;
 use lastdrop_engine::stop::LaneEpochs;
@@ -118,7 +118,7 @@ pub(crate) fn snapshot(facts: &Facts, report: &Report, rates: &mut Rates) -> Val
 fn contexts(facts: &Facts, report: &Report) -> Value {
     let workers = facts.ledgers.workers();
     let busiest = |(context, samples): &(Context, u64)| {
-        let tags: Vec<_> = context.tags().iter().map(Tag::as_str).collect();
+        let tags: Vec<_> = context.tags().collect();
         json!({ "name": context.name(), "tags": tags, "samples": samples })
     };
     json!({

@@ -21,6 +21,8 @@ pub struct Definition {
     pub kind: Kind,
     /// Arrival of its first sample.
     pub first: Stamp,
+    /// Estimated bytes of the list of its tags and of the texts that it was the first to bear.
+    pub bytes: usize,
 }
 
 /// A sample with a time of its own that goes past the buckets.

@@ -21,6 +21,9 @@ pub const PACKET_RING_BYTES_MIN: usize = 1 << 16;
 /// that a receiver with a full ring waits for a quarter of it at most.
 pub const TURN_BYTES_MAX: usize = 1 << 18;
 
+/// Workers that a merge can have.
+pub const WORKERS_MAX: usize = 255;
+
 /// Handovers that a bucket ring holds; a worker with a full one keeps the rest and tries again.
 pub const BUCKET_RING_LEN: usize = 256;
 
@@ -61,17 +64,14 @@ pub const COUNTER_EXPIRY_S_DEFAULT: u64 = 300;
 /// |---|---|
 /// | 32 + 12 | what the worker knows of it, and where it stands by its meaning |
 /// | 48 | the record that worker and merge share, with what the allocator rounds up |
-/// | 32 + 4 | what the merge knows of it, and the worker's number of it |
-/// | 2 × 48 | its entries in the bucket that is open and in the one that ships |
-/// | 8 + 8 | that it was sampled, while a slot closes and ships |
-///
-/// With the rest it is 353 bytes a context of the load of `bench memory`, where the peak of a million
-/// is 352 bytes each above an idle agent.
-pub const CONTEXT_BYTES_FIXED: usize = 240;
+/// | 24 + 4 | what the merge knows of it, and the worker's number of it |
+/// | 1.5 × 48 | its entries in the bucket that is open and, as far as they fill at the same time, in the one that ships |
+/// | 8 + 4 | that it was sampled, while a slot closes and ships |
+pub const CONTEXT_BYTES_FIXED: usize = 204;
 
 /// The same of a context that no worker knows any more, and which gets zeros: the record, what the
-/// merge knows of it, where it stands by what it is, and what its name costs besides its bytes.
-pub const SILENT_CONTEXT_BYTES_FIXED: usize = 48 + 32 + 12 + TEXT_BYTES_FIXED;
+/// merge knows of it, and where it stands by what it is.
+pub const SILENT_CONTEXT_BYTES_FIXED: usize = 48 + 24 + 12;
 
 /// What one spelling costs, in bytes: its place in a table that may be half full.
 pub const SPELLING_BYTES_FIXED: usize = 20;
@@ -80,9 +80,9 @@ pub const SPELLING_BYTES_FIXED: usize = 20;
 /// a pointer to what it is told by, and what the allocator takes for that.
 pub const ALIAS_BYTES_FIXED: usize = 40;
 
-/// What one interned text costs besides its bytes: two numbers in front of it, a place in a table,
-/// and what the allocator rounds up.
-pub const TEXT_BYTES_FIXED: usize = 48;
+/// What one text of contexts costs besides its bytes: two numbers in front of it, what is rounded up,
+/// and a place in a table that may be half full.
+pub const TEXT_BYTES_FIXED: usize = 20;
 
 /// Keys a sketch gathers before it sorts them into its bins; the reference agent's number, which
 /// decides how overflowing bins come out.

@@ -3,7 +3,7 @@
 //! Series and sketches are borrowed views, so that a flush of 100,000 contexts copies no string;
 //! events and checks are rare and owned.
 
-use crate::context::Tag;
+use crate::context::{Context, Tag};
 use crate::limits::SLOT_S;
 
 /// How the intake reads the values of a series; the numbers are those of the v2 and v3 payloads.
@@ -85,12 +85,12 @@ impl Origin {
     }
 }
 
-/// The tags of a series in two parts: the context's own (sorted, without duplicates) and those that
-/// the configuration puts on everything (sorted, without duplicates, disjoint from the first part).
+/// The tags of a series in two parts, without duplicates: the context's own, in any order, and those
+/// that the configuration puts on everything, sorted.
 #[derive(Clone, Copy, Debug)]
 pub struct Tags<'a> {
     /// The context's own tags.
-    pub own: &'a [Tag],
+    pub own: OwnTags<'a>,
     /// The tags put on everything.
     pub global: &'a [Tag],
 }
@@ -99,7 +99,7 @@ impl<'a> Tags<'a> {
     /// The global tags first, then the own ones: where the last of several tags counts, a context's
     /// own one does.
     pub fn iter(self) -> impl Iterator<Item = &'a str> {
-        self.global.iter().chain(self.own).map(Tag::as_str)
+        self.global.iter().map(Tag::as_str).chain(self.own.iter())
     }
 
     /// How many tags both parts hold.
@@ -112,6 +112,51 @@ impl<'a> Tags<'a> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.own.is_empty() && self.global.is_empty()
+    }
+}
+
+/// The tags that a series has to itself.
+#[derive(Clone, Copy, Debug)]
+pub enum OwnTags<'a> {
+    /// Those of a context.
+    Context(&'a Context),
+    /// Those of something else.
+    List(&'a [Tag]),
+}
+
+impl<'a> OwnTags<'a> {
+    /// How many there are.
+    #[must_use]
+    pub fn len(self) -> usize {
+        match self {
+            Self::Context(context) => context.tags().len(),
+            Self::List(tags) => tags.len(),
+        }
+    }
+
+    /// True if there is none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The tag at a position.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many.
+    #[must_use]
+    #[inline]
+    pub fn get(self, at: usize) -> &'a str {
+        match self {
+            Self::Context(context) => context.tag(at),
+            Self::List(tags) => tags[at].as_str(),
+        }
+    }
+
+    /// All of them.
+    pub fn iter(self) -> impl Iterator<Item = &'a str> + Clone {
+        (0..self.len()).map(move |at| self.get(at))
     }
 }
 

@@ -1,8 +1,11 @@
 //! The engine in real threads: a receiver, two workers and the merge, with rings so small and sleeps
 //! so frequent that everybody waits for everybody, and not one sample is lost.
 //!
-//! `.ci/tsan` runs it under the thread sanitizer with a million messages.
+//! And contexts in two threads: one reads their texts while the other adds and removes others.
+//!
+//! `.ci/tsan` runs both under the thread sanitizer, with a million messages.
 
+use lastdrop_engine::context::{Context, Contexts, Identity};
 use lastdrop_engine::datagram::{Datagram, Extent, Transport};
 use lastdrop_engine::handover::bucket_ring;
 use lastdrop_engine::limits::PACKET_RING_BYTES_MIN;
@@ -167,4 +170,41 @@ fn flush(mut merge: Merge, running: Running, seals: &mpsc::Receiver<Vec<LaneSeal
     assert!(drained.lanes().iter().all(proved), "{:?}", drained.lanes());
     merge.finish(drained, &mut sink);
     sum
+}
+
+/// Contexts that are alive at once, and that are made in all.
+const CONTEXTS: (u64, u64) = if cfg!(miri) { (10, 100) } else { (500, 50_000) };
+
+#[test]
+fn texts_are_read_while_others_come_and_go() {
+    let (alive, all) = CONTEXTS;
+    let (send, received) = mpsc::sync_channel::<(u64, Context)>(64);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for (number, context) in received {
+                let texts: [String; 3] = texts(number);
+                assert_eq!(context.name(), texts[0]);
+                assert!(context.tags().eq(&texts[1..]));
+            }
+        });
+        let mut contexts = Contexts::new(1 << 24);
+        for number in 0..all {
+            let [name, shared, own] = texts(number);
+            let tags = vec![shared.into(), own.into()];
+            let identity = Identity { name: name.into(), host: "".into(), tags };
+            let inserted = contexts.insert_meaning(&identity, Stamp::from_s(number)).expect("room");
+            let context = contexts.context(inserted.id()).cloned().expect("just made");
+            send.send((number, context)).expect("the reader is there");
+            if number % 50 == 0 {
+                contexts.expire(Stamp::from_s(number), alive, |_| false);
+            }
+        }
+        drop(send);
+        assert!((alive..alive + 52).contains(&(contexts.len() as u64)));
+    });
+
+    /// Name and tags of the context of a number.
+    fn texts(number: u64) -> [String; 3] {
+        [format!("name.{}", number % 100), "env:prod".to_owned(), format!("number:{number}")]
+    }
 }

@@ -315,7 +315,9 @@ fn known(name: &str) -> &'static str {
 }
 
 fn tags(tags: Tags<'_>) -> &'static [&'static str] {
-    let found = TAGS.into_iter().find(|(_, set)| tags.iter().eq(set.iter().copied()));
+    let mut sorted: Vec<_> = tags.iter().collect();
+    sorted.sort_unstable();
+    let found = TAGS.into_iter().find(|(_, set)| *set == sorted);
     found.unwrap_or_else(|| panic!("nobody sent {tags:?}")).1
 }
 

@@ -4,7 +4,7 @@
 use arbitrary::{Result, Unstructured};
 use lastdrop_engine::context::Tag;
 use lastdrop_engine::series::{
-    Bin, CheckStatus, Event, Origin, Point, Series, SeriesKind, ServiceCheck, SketchPoint,
+    Bin, CheckStatus, Event, Origin, OwnTags, Point, Series, SeriesKind, ServiceCheck, SketchPoint,
     SketchSeries, Summary, Tags,
 };
 use lastdrop_transport::payload::{
@@ -116,7 +116,7 @@ impl OwnedSeries {
         Series {
             name: &self.name,
             host: &self.host,
-            tags: Tags { own: &self.own, global: &self.global },
+            tags: Tags { own: OwnTags::List(&self.own), global: &self.global },
             kind: self.kind,
             points: &self.points,
             interval_s: self.interval_s,
@@ -276,7 +276,7 @@ fn check_sketches(all: &[OwnedSketches], settings: &PayloadSettings) {
         let lost = builder.push(&SketchSeries {
             name: &one.name,
             host: &one.host,
-            tags: Tags { own: &one.tags, global: &[] },
+            tags: Tags { own: OwnTags::List(&one.tags), global: &[] },
             points: &points,
             no_index: one.no_index,
             origin: one.origin,

@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use lastdrop_engine::context::Tag;
 use lastdrop_engine::series::{
-    Bin, Origin, Point, Series, SeriesKind, SketchPoint, SketchSeries, Summary, Tags,
+    Bin, Origin, OwnTags, Point, Series, SeriesKind, SketchPoint, SketchSeries, Summary, Tags,
 };
 use lastdrop_transport::payload::{
     Compression, Lost, PayloadSettings, SeriesBuilder, SeriesFormat, SketchesBuilder,
@@ -53,7 +53,7 @@ fn the_second_flush_allocates_nothing_for_its_items() {
     let own: Vec<[Tag; 2]> = (0..1000)
         .map(|at| [format!("device:sd{at}"), format!("id:{at}")].map(|tag| Tag::from(&*tag)))
         .collect();
-    let tags = |at: usize| Tags { own: &own[at], global: &global };
+    let tags = |at: usize| Tags { own: OwnTags::List(&own[at]), global: &global };
     let points = [Point { second: 1_756_737_050, value: 0.7 }];
 
     for compression in COMPRESSIONS {

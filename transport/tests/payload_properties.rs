@@ -7,7 +7,7 @@ mod payload;
 
 use lastdrop_engine::context::Tag;
 use lastdrop_engine::series::{
-    Bin, Origin, Point, SeriesKind, SketchPoint, SketchSeries, Summary, Tags,
+    Bin, Origin, OwnTags, Point, SeriesKind, SketchPoint, SketchSeries, Summary, Tags,
 };
 use lastdrop_transport::payload::{
     Columns, Compression, Lost, Payload, PayloadKind, PayloadLimits, PayloadSettings,
@@ -342,7 +342,7 @@ impl OwnedSketches {
         with(&SketchSeries {
             name: &self.name,
             host: &self.host,
-            tags: Tags { own, global },
+            tags: Tags { own: OwnTags::List(own), global },
             points: &points,
             no_index: self.no_index,
             origin: self.origin,

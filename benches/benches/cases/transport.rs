@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use lastdrop_engine::context::Tag;
 use lastdrop_engine::series::{
-    Bin, Origin, Point, Series, SeriesKind, SketchPoint, SketchSeries, Summary, Tags,
+    Bin, Origin, OwnTags, Point, Series, SeriesKind, SketchPoint, SketchSeries, Summary, Tags,
 };
 use lastdrop_transport::http::{BodySink, Purpose, ResponseLimits, ResponseReader};
 use lastdrop_transport::payload::{
@@ -57,7 +57,7 @@ fn series(name: &'static str, format: SeriesFormat, compression: Compression) ->
             let lost = builder.push(&Series {
                 name,
                 host: "",
-                tags: Tags { own: tags, global: &[] },
+                tags: Tags { own: OwnTags::List(tags), global: &[] },
                 kind: SeriesKind::Rate,
                 points: &[Point { second: 1_000, value: value(number) }],
                 interval_s: Series::INTERVAL_S,
@@ -86,7 +86,7 @@ fn sketches(name: &'static str, compression: Compression) -> Case {
             let lost = builder.push(&SketchSeries {
                 name,
                 host: "",
-                tags: Tags { own: tags, global: &[] },
+                tags: Tags { own: OwnTags::List(tags), global: &[] },
                 points: &[SketchPoint { second: 1_000, summary, bins: &bins }],
                 no_index: false,
                 origin: Origin::DOGSTATSD,

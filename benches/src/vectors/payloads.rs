@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, Write};
 
 use lastdrop_engine::context::Tag;
-use lastdrop_engine::series::{Origin, Point, Series, SeriesKind, SketchPoint, SketchSeries, Tags};
+use lastdrop_engine::series::{
+    Origin, OwnTags, Point, Series, SeriesKind, SketchPoint, SketchSeries, Tags,
+};
 use lastdrop_engine::sketch::Sketch;
 use lastdrop_transport::payload::{
     Columns, Compression, Payload, PayloadLimits, PayloadSettings, SeriesBuilder, SeriesFormat,
@@ -256,7 +258,7 @@ impl OwnedSeries {
         Series {
             name: &self.head.metric,
             host: &self.head.host,
-            tags: Tags { own: &self.head.own, global: &self.head.global },
+            tags: Tags { own: OwnTags::List(&self.head.own), global: &self.head.global },
             kind: self.kind,
             points: &self.points,
             interval_s: self.interval_s,
@@ -294,7 +296,7 @@ impl OwnedSketches {
         SketchSeries {
             name: &self.head.metric,
             host: &self.head.host,
-            tags: Tags { own: &self.head.own, global: &self.head.global },
+            tags: Tags { own: OwnTags::List(&self.head.own), global: &self.head.global },
             points,
             no_index: self.head.no_index,
             origin: self.head.origin,

@@ -3,7 +3,8 @@
 //! Names and tags are compared with the texts that the context has already. A context keeps no second
 //! copy of a spelling unless enrichment changed more than the order of its tags.
 
-use super::{Context, Tag};
+use super::Context;
+use super::texts::Texts;
 use crate::limits::ALIAS_BYTES_FIXED;
 
 /// Name and tag section of a message as they came.
@@ -22,10 +23,10 @@ const COPY_BYTES_FIXED: usize = 32;
 /// How a spelling is told from others with the same hash.
 #[derive(Debug)]
 pub(super) enum Form {
-    /// Name and tags are the context's, in its order.
+    /// Name and tags are the context's, in its order: the spelling that came first, as a rule.
     Own,
     /// The name is the context's; these are the positions of its tags in the order of the spelling.
-    /// Contexts of more than 256 tags have copies.
+    /// Positions beyond 255 don't fit: then it is a copy.
     Permuted(Box<[u8]>),
     /// Name, then tags, as they came; the name's length in front.
     Copy(Box<(usize, Box<[u8]>)>),
@@ -35,20 +36,19 @@ impl Context {
     /// Whether name and tags are spelled so, in the context's own order.
     #[inline]
     pub(super) fn is_spelled(&self, spelling: Spelling<'_>) -> bool {
-        is_same(self.name().as_bytes(), spelling.name)
-            && is_joined(spelling.tags, self.tags().iter())
+        is_same(self.name().as_bytes(), spelling.name) && is_joined(spelling.tags, self.tags())
     }
 }
 
 impl Form {
-    pub(super) fn of(spelling: Spelling<'_>, context: Option<&Context>) -> Self {
+    pub(super) fn of(spelling: Spelling<'_>, context: Option<&Context>, texts: &Texts) -> Self {
         if let Some(context) = context
             && context.name().as_bytes() == spelling.name
         {
             if context.is_spelled(spelling) {
                 return Self::Own;
             }
-            if let Some(order) = order(spelling.tags, context)
+            if let Some(order) = order(spelling.tags, context, texts)
                 && is_joined(spelling.tags, in_order(context, &order))
             {
                 return Self::Permuted(order);
@@ -86,25 +86,27 @@ impl Form {
 }
 
 /// The positions of a context's tags in the order of a spelling, if it has no others.
-fn order(tags: &[u8], context: &Context) -> Option<Box<[u8]>> {
+fn order(tags: &[u8], context: &Context, texts: &Texts) -> Option<Box<[u8]>> {
+    let known = context.tag_ids();
     let tags = || tags.split(|&byte| byte == b',');
     // To its exact size: what is cut off a larger one is of no use to anybody.
     let mut order = Vec::with_capacity(tags().count());
     for tag in tags() {
-        let found = context.tags().binary_search_by(|known| known.as_str().as_bytes().cmp(tag));
-        order.push(u8::try_from(found.ok()?).ok()?);
+        let id = texts.find(str::from_utf8(tag).ok()?)?;
+        let at = known.iter().take(usize::from(u8::MAX) + 1).position(|known| *known == id)?;
+        order.push(u8::try_from(at).ok()?);
     }
     Some(order.into_boxed_slice())
 }
 
 /// A context's tags in the order of a spelling.
-fn in_order<'a>(context: &'a Context, order: &'a [u8]) -> impl Iterator<Item = &'a Tag> {
-    order.iter().filter_map(|&at| context.tags().get(usize::from(at)))
+fn in_order<'a>(context: &'a Context, order: &'a [u8]) -> impl Iterator<Item = &'a str> {
+    order.iter().map(|&at| context.tag(usize::from(at)))
 }
 
 /// Whether `joined` is the given tags with a comma between each two.
 #[inline]
-fn is_joined<'a>(joined: &[u8], mut tags: impl Iterator<Item = &'a Tag>) -> bool {
+fn is_joined<'a>(joined: &[u8], mut tags: impl Iterator<Item = &'a str>) -> bool {
     let Some(first) = tags.next() else { return joined.is_empty() };
     let Some(mut rest) = strip(joined, first) else { return false };
     for tag in tags {
@@ -116,10 +118,9 @@ fn is_joined<'a>(joined: &[u8], mut tags: impl Iterator<Item = &'a Tag>) -> bool
 }
 
 #[inline]
-fn strip<'a>(bytes: &'a [u8], tag: &Tag) -> Option<&'a [u8]> {
-    let tag = tag.as_str().as_bytes();
+fn strip<'a>(bytes: &'a [u8], tag: &str) -> Option<&'a [u8]> {
     let (start, rest) = bytes.split_at_checked(tag.len())?;
-    is_same(start, tag).then_some(rest)
+    is_same(start, tag.as_bytes()).then_some(rest)
 }
 
 /// Whether two texts are equal. Names and tags are short: a call costs more than the comparison.

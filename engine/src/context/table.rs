@@ -5,38 +5,16 @@
 //! where enrichment changed more than that. Hashes only choose where to look: keys are compared in
 //! full, so two contexts are never merged by a collision, and the seeds are random per process.
 
-use super::intern::Interner;
-use super::prefetch::{CACHE_LINE_BYTES, prefetch};
+use super::prefetch::prefetch;
 use super::spelling::{Form, Spelling};
-use super::{Context, ContextId, Tag};
+use super::texts::{Context, Meaning, Texts};
+use super::{ContextId, Identity};
 use crate::limits::{CONTEXT_BYTES_FIXED, SPELLING_BYTES_FIXED};
 use crate::time::{NS_PER_S, Stamp};
 use ahash::RandomState;
 use hashbrown::HashTable;
-use std::borrow::Cow;
+use std::cell::LazyCell;
 use std::hash::{BuildHasher, Hasher};
-
-/// What a spelling means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity<'a> {
-    /// Metric name after enrichment.
-    pub name: Cow<'a, str>,
-    /// Host, may be empty.
-    pub host: Cow<'a, str>,
-    /// Tags: sorted by bytes, without duplicates, none that the configuration puts on everything.
-    pub tags: Vec<Cow<'a, str>>,
-}
-
-impl Identity<'_> {
-    /// The tags that tell contexts apart: all but the empty one.
-    #[must_use]
-    pub fn telling_tags(&self) -> &[Cow<'_, str>] {
-        match &*self.tags {
-            [first, rest @ ..] if first.is_empty() => rest,
-            all => all,
-        }
-    }
-}
 
 /// Where a context's entry of the current bucket is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,8 +90,10 @@ pub struct Contexts {
     identities: HashTable<ContextId>,
     slots: Vec<ContextSlot>,
     free: Vec<ContextId>,
-    interner: Interner,
-    /// Estimated bytes of contexts and spellings, tags apart.
+    texts: Texts,
+    /// Contexts without a number that the merge may still have, and with them their texts.
+    leaving: Vec<Context>,
+    /// Estimated bytes of contexts and spellings, texts apart.
     bytes: usize,
     bytes_max: usize,
 }
@@ -130,7 +110,8 @@ impl Contexts {
             identities: HashTable::new(),
             slots: Vec::new(),
             free: Vec::new(),
-            interner: Interner::default(),
+            texts: Texts::new(bytes_max),
+            leaving: Vec::new(),
             bytes: 0,
             bytes_max,
         }
@@ -193,9 +174,7 @@ impl Contexts {
             return Place::default();
         };
         if let Some(context) = &slot.context {
-            let start = context.0.as_ptr().cast::<u8>();
-            prefetch(start);
-            prefetch(start.wrapping_add(CACHE_LINE_BYTES));
+            context.fetch();
         }
         slot.place
     }
@@ -231,28 +210,24 @@ impl Contexts {
         identity: &Identity<'_>,
         seen: Stamp,
     ) -> Result<Inserted, LimitReached> {
-        debug_assert!(identity.tags.is_sorted(), "enrichment sorts");
-        let telling = identity.telling_tags();
-        let meaning = self.hash_identity(identity, telling);
-        let slots = &self.slots;
+        let Self { hasher, slots, texts, .. } = self;
+        let meaning = texts.meaning(identity);
+        let hash = fold(meaning.hash(hasher));
+        let tags = LazyCell::new(|| texts.find_tags(&meaning));
         let same = |id: &ContextId| {
             slots.get(*id as usize).and_then(|slot| slot.context.as_ref()).is_some_and(|context| {
                 *context.name() == *identity.name
                     && *context.host() == *identity.host
-                    && context
-                        .telling_tags()
-                        .iter()
-                        .map(Tag::as_str)
-                        .eq(telling.iter().map(|tag| &**tag))
+                    && tags.as_ref().is_some_and(|tags| *tags == context.telling_tag_ids())
             })
         };
-        if let Some(&id) = self.identities.find(spread(meaning), same) {
+        if let Some(&id) = self.identities.find(spread(hash), same) {
             return Ok(Inserted::Known(id));
         }
         if self.bytes() >= self.bytes_max {
             return Err(LimitReached);
         }
-        Ok(Inserted::New(self.add_context(meaning, identity, seen)))
+        self.add_context(hash, &meaning, seen)
     }
 
     /// Learns that a spelling is dropped by the block list.
@@ -335,6 +310,7 @@ impl Contexts {
                     known.remove();
                 }
                 self.bytes -= context_bytes(&context);
+                self.leaving.push(context);
                 retired.contexts.push(id);
             } else {
                 self.bytes -= CONTEXT_BYTES_FIXED;
@@ -346,8 +322,9 @@ impl Contexts {
         }
         if freed > 0 {
             self.forget_spellings();
-            self.interner.sweep();
         }
+        let leaving = std::mem::take(&mut self.leaving).into_iter();
+        self.leaving = leaving.filter_map(|context| self.texts.give_back(context).err()).collect();
         retired
     }
 
@@ -369,10 +346,10 @@ impl Contexts {
         self.slots.len()
     }
 
-    /// Estimated memory of contexts, spellings and tags in bytes.
+    /// Estimated memory of contexts, spellings and texts in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes + self.interner.bytes()
+        self.bytes + self.texts.bytes()
     }
 
     /// Whether this is the given spelling, every byte of it.
@@ -395,10 +372,15 @@ impl Contexts {
         self.aliases.get(target.alias()? as usize)?.as_ref()
     }
 
-    fn add_context(&mut self, hash: u32, identity: &Identity<'_>, seen: Stamp) -> ContextId {
-        let (name, host) = (self.interner.text(&identity.name), self.interner.text(&identity.host));
-        let tags = identity.tags.iter().map(|tag| self.interner.tag(tag));
-        let context = Context::new(name, host, tags);
+    fn add_context(
+        &mut self,
+        hash: u32,
+        meaning: &Meaning<'_>,
+        seen: Stamp,
+    ) -> Result<Inserted, LimitReached> {
+        let bytes_before = self.texts.bytes();
+        let context = self.texts.context(meaning).ok_or(LimitReached)?;
+        let bytes = size_of_val(context.tag_ids()) + self.texts.bytes() - bytes_before;
         self.bytes += context_bytes(&context);
         let slot = ContextSlot {
             context: Some(context),
@@ -411,7 +393,7 @@ impl Contexts {
         let slots = &self.slots;
         let rehash = |id: &ContextId| spread(slots.get(*id as usize).map_or(0, |slot| slot.hash));
         self.identities.insert_unique(spread(hash), id, rehash);
-        id
+        Ok(Inserted::New { id, bytes })
     }
 
     fn add_slot(&mut self, slot: ContextSlot) -> ContextId {
@@ -427,7 +409,7 @@ impl Contexts {
     }
 
     fn add_spelling(&mut self, hash: u32, spelling: Spelling<'_>, id: ContextId) {
-        let form = Form::of(spelling, self.context(id));
+        let form = Form::of(spelling, self.context(id), &self.texts);
         self.bytes += SPELLING_BYTES_FIXED + form.bytes();
         let target = match form {
             Form::Own => Target(id),
@@ -467,16 +449,6 @@ impl Contexts {
             false
         });
     }
-
-    fn hash_identity(&self, identity: &Identity<'_>, telling: &[Cow<'_, str>]) -> u32 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(identity.name.as_bytes());
-        hasher.write(identity.host.as_bytes());
-        for tag in telling {
-            hasher.write(tag.as_bytes());
-        }
-        fold(hasher.finish())
-    }
 }
 
 /// Whether an insertion made a context.
@@ -485,7 +457,12 @@ pub enum Inserted {
     /// The context was known under another spelling.
     Known(ContextId),
     /// The context is new: the merge has to learn of it.
-    New(ContextId),
+    New {
+        /// Its number.
+        id: ContextId,
+        /// Estimated bytes of the list of its tags and of the texts that it is the first to bear.
+        bytes: usize,
+    },
 }
 
 impl Inserted {
@@ -493,7 +470,7 @@ impl Inserted {
     #[must_use]
     pub const fn id(self) -> ContextId {
         match self {
-            Self::Known(id) | Self::New(id) => id,
+            Self::Known(id) | Self::New { id, .. } => id,
         }
     }
 }
@@ -514,7 +491,7 @@ impl Target {
 }
 
 fn context_bytes(context: &Context) -> usize {
-    CONTEXT_BYTES_FIXED + size_of_val(context.tags())
+    CONTEXT_BYTES_FIXED + size_of_val(context.tag_ids())
 }
 
 /// The half of a hash that is kept.

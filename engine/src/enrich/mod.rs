@@ -13,14 +13,13 @@ mod mapper;
 mod names;
 mod tags;
 
-use std::borrow::Cow;
-
 pub use mapper::{Mapper, MapperError, Mapping, Problem, Profile};
 pub use names::{Blocklist, NameMatch, Namespace};
 pub use tags::Attributes;
 
 use crate::context::{Identity, Tag};
 use crate::message::{OriginFields, Tags};
+use std::borrow::Cow;
 
 /// What is configured for the enrichment of messages. The default is what a serverless agent does
 /// without any configuration.
@@ -116,8 +115,6 @@ impl Enricher {
             return Resolved::Blocked;
         };
         let mut tags: Vec<_> = metric.attributes.tags.into_iter().map(into_text).collect();
-        tags.sort_unstable();
-        tags.dedup();
         let is_extra =
             |tag: &str| self.extra_tags.binary_search_by(|x| x.as_str().cmp(tag)).is_ok();
         tags.retain(|tag| !is_extra(tag));

@@ -4,13 +4,13 @@
 //! client that makes up names would otherwise leave minutes of them here.
 
 use crate::bucket::{Entry, Sample, SampleKind, Value};
-use crate::context::{Context, Tag};
-use crate::limits::{SILENT_CONTEXT_BYTES_FIXED, TEXT_BYTES_FIXED};
+use crate::context::{Context, hash_context};
+use crate::handover::Definition;
+use crate::limits::{SILENT_CONTEXT_BYTES_FIXED, WORKERS_MAX};
 use crate::message::Kind;
 use crate::time::Stamp;
 use ahash::RandomState;
 use hashbrown::HashTable;
-use std::hash::{BuildHasher, Hasher};
 
 /// Number of a context in the merge.
 pub(super) type MergedId = u32;
@@ -34,19 +34,24 @@ pub(super) struct Contexts {
 #[derive(Debug)]
 pub(super) struct Live {
     context: Context,
-    /// Time of the latest sample, of any worker: its own, or its arrival.
-    seen: Stamp,
-    role: Role,
-    /// Workers that have a number for it.
-    holders: u16,
-    /// Estimated memory in bytes, with the tags that it was the first to bear.
-    bytes: u32,
     /// Samples in the slots that were shipped.
     samples: u64,
+    /// Second of the latest sample, of any worker: its own time, or its arrival's. Before 2106.
+    seen_s: u32,
+    /// Estimated memory in units of [`SIZE_UNIT_BYTES`], with the texts that it was the first to bear.
+    size: u16,
+    /// Workers that have a number for it; they are not more than [`WORKERS_MAX`].
+    holders: u8,
+    role: Role,
 }
 
+const _: () = assert!(WORKERS_MAX <= u8::MAX as usize);
+
+/// So that a context of up to a mebibyte has a size.
+const SIZE_UNIT_BYTES: usize = 16;
+
 // One for each context, whatever becomes of it.
-const _: () = assert!(size_of::<Option<Live>>() == 32);
+const _: () = assert!(size_of::<Option<Live>>() == 24);
 
 /// How many workers there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +88,8 @@ impl Contexts {
     }
 
     /// The number of a context that a worker has learnt.
-    pub(super) fn hold(&mut self, context: Context, kind: Kind, first: Stamp) -> MergedId {
+    pub(super) fn hold(&mut self, definition: Definition) -> MergedId {
+        let Definition { context, kind, first, bytes, .. } = definition;
         let role = if kind == Kind::Counter { Role::Counter } else { Role::Other };
         let slots = &self.slots;
         let live = |id: MergedId| slots.get(id as usize).and_then(Option::as_ref);
@@ -106,9 +112,9 @@ impl Contexts {
             }
             return id;
         }
-        let bytes = bytes_of(&context);
-        let seen = Stamp::default();
-        let live = Live { context, seen, role, holders: 1, bytes, samples: 0 };
+        let size = (SILENT_CONTEXT_BYTES_FIXED + bytes).div_ceil(SIZE_UNIT_BYTES);
+        let size = u16::try_from(size).unwrap_or(u16::MAX);
+        let live = Live { context, samples: 0, seen_s: 0, size, holders: 1, role };
         let id = self.free.pop().unwrap_or_else(|| self.len());
         if id as usize == self.slots.len() {
             self.slots.push(Some(live));
@@ -147,7 +153,8 @@ impl Contexts {
 
     pub(super) fn note_seen(&mut self, id: MergedId, seen: Stamp) {
         if let Some(Some(live)) = self.slots.get_mut(id as usize) {
-            live.seen = live.seen.max(seen);
+            let seen_s = u32::try_from(seen.seconds()).unwrap_or(u32::MAX);
+            live.seen_s = live.seen_s.max(seen_s);
         }
     }
 
@@ -165,7 +172,7 @@ impl Contexts {
     /// Whether a zero is due for the slot that starts at `start_s`.
     pub(super) fn is_live_counter(&self, id: MergedId, start_s: u64, expiry_s: u64) -> bool {
         self.live(id).is_some_and(|live| {
-            let until_s = live.seen.seconds().saturating_add(expiry_s);
+            let until_s = u64::from(live.seen_s).saturating_add(expiry_s);
             live.role == Role::Counter && until_s > start_s
         })
     }
@@ -194,13 +201,13 @@ impl Contexts {
                 Role::Counter => life.idle_s.saturating_add(life.counters_s),
                 Role::Other => life.idle_s,
             };
-            let until_s = live.seen.seconds().saturating_add(ttl_s);
+            let until_s = u64::from(live.seen_s).saturating_add(ttl_s);
             let is_held = live.holders > 0 || held.get(id as usize).copied().unwrap_or(false);
             if is_held {
                 continue;
             }
             if until_s >= at.seconds() {
-                let bytes = live.bytes as usize;
+                let bytes = usize::from(live.size) * SIZE_UNIT_BYTES;
                 idle_bytes += bytes;
                 if idle_bytes <= life.idle_bytes_max {
                     continue;
@@ -229,28 +236,4 @@ pub(super) struct Life {
     pub(super) counters_s: u64,
     /// Estimated bytes that those may take that no worker knows any more.
     pub(super) idle_bytes_max: usize,
-}
-
-/// Estimated memory of a context in bytes. Of its tags those count that nobody but the worker's own
-/// table has shared yet.
-fn bytes_of(context: &Context) -> u32 {
-    let own = |tag: &&Tag| !tag.is_shared();
-    let tags: usize =
-        context.tags().iter().filter(own).map(|tag| TEXT_BYTES_FIXED + tag.as_str().len()).sum();
-    let bytes = SILENT_CONTEXT_BYTES_FIXED
-        + context.name().len()
-        + context.host().len()
-        + size_of_val(context.tags())
-        + tags;
-    u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
-fn hash_context(hasher: &RandomState, context: &Context) -> u64 {
-    let mut hasher = hasher.build_hasher();
-    hasher.write(context.name().as_bytes());
-    hasher.write(context.host().as_bytes());
-    for tag in context.telling_tags() {
-        hasher.write(tag.as_str().as_bytes());
-    }
-    hasher.finish()
 }

@@ -4,7 +4,7 @@ use super::contexts::MergedId;
 use super::{Item, Merge, Sink};
 use crate::bucket::{Entry, Value};
 use crate::context::{Context, Tag};
-use crate::series::{Origin, Point, Series, SeriesKind, SketchPoint, SketchSeries, Tags};
+use crate::series::{Origin, OwnTags, Point, Series, SeriesKind, SketchPoint, SketchSeries, Tags};
 use std::sync::Arc;
 
 impl Merge {
@@ -48,7 +48,7 @@ impl Merge {
             sink(Item::Sketch(SketchSeries {
                 name: context.name(),
                 host: context.host(),
-                tags: Tags { own: context.tags(), global: &self.settings.global_tags },
+                tags: Tags { own: OwnTags::Context(context), global: &self.settings.global_tags },
                 points: &[point],
                 no_index: false,
                 origin: self.settings.origin.of(context.name()),
@@ -95,7 +95,7 @@ pub(super) fn series<'a>(
     Series {
         name,
         host: context.host(),
-        tags: Tags { own: context.tags(), global: global_tags },
+        tags: Tags { own: OwnTags::Context(context), global: global_tags },
         kind,
         points,
         interval_s: Series::INTERVAL_S,

@@ -145,9 +145,8 @@ impl Lane {
 
     /// Learns a context of the worker.
     pub(super) fn define(&mut self, definition: Definition, contexts: &mut Contexts) {
-        let Definition { id, context, kind, first } = definition;
-        let merged = contexts.hold(context, kind, first);
-        let index = id as usize;
+        let index = definition.id as usize;
+        let merged = contexts.hold(definition);
         if index >= self.ids.len() {
             self.ids.resize(index + 1, NOBODY);
         }

@@ -41,7 +41,9 @@ use crate::context::Tag;
 use crate::enrich::Blocklist;
 use crate::handover::{BucketConsumer, Handover, Open, Passed};
 use crate::ledger::{Balance, MergeCounts, MergeLedger};
-use crate::limits::{CONTEXT_EXPIRY_S_DEFAULT, COUNTER_EXPIRY_S_DEFAULT, PASSED_BATCH_LEN, SLOT_S};
+use crate::limits::{
+    CONTEXT_EXPIRY_S_DEFAULT, COUNTER_EXPIRY_S_DEFAULT, PASSED_BATCH_LEN, SLOT_S, WORKERS_MAX,
+};
 use crate::sampler::LateArrival;
 use crate::series::{Event, Origin, Series, ServiceCheck, SketchSeries};
 use crate::stop::{self, Drained, Flushed};
@@ -210,8 +212,13 @@ enum Due {
 
 impl Merge {
     /// A merge of the given workers, in the order of their numbers, and its ledger.
+    ///
+    /// # Panics
+    ///
+    /// If there are more than [`WORKERS_MAX`].
     #[must_use]
     pub fn new(rings: Vec<BucketConsumer>, settings: MergeSettings) -> (Self, MergeLedger) {
+        assert!(rings.len() <= WORKERS_MAX, "{} workers", rings.len());
         let ledger = MergeLedger::default();
         let merge = Self {
             contexts: Contexts::of(rings.len()),

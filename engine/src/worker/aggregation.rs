@@ -233,10 +233,10 @@ impl Aggregation {
 
     /// Remembers to tell the merge of a new context.
     fn defined(&mut self, inserted: Inserted, kind: Kind) -> ContextId {
-        if let Inserted::New(id) = inserted
+        if let Inserted::New { id, bytes } = inserted
             && let Some(context) = self.contexts.context(id).cloned()
         {
-            self.defined.push(Definition { id, context, kind, first: self.order });
+            self.defined.push(Definition { id, context, kind, first: self.order, bytes });
         }
         inserted.id()
     }

@@ -1,7 +1,7 @@
 //! Which distribution copies a histogram (`histogram_copy_to_distribution`): found by the number of
 //! the histogram's context, without another look at names.
 
-use crate::context::{Context, ContextId, Identity, Tag};
+use crate::context::{Context, ContextId, Identity};
 
 /// The table that a histogram's context stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,6 @@ pub(super) fn identity<'a>(original: &'a Context, prefix: &str) -> Identity<'a> 
     Identity {
         name: [prefix, original.name()].concat().into(),
         host: original.host().into(),
-        tags: original.tags().iter().map(Tag::as_str).map(Into::into).collect(),
+        tags: original.tags().map(Into::into).collect(),
     }
 }

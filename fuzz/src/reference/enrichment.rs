@@ -17,7 +17,7 @@ pub struct Config {
     pub extra_tags: Vec<String>,
 }
 
-/// Name, host and tags: sorted, each once, without the extra ones.
+/// Name, host and tags as they came, without the extra ones.
 pub type Identity = (String, String, Vec<String>);
 
 /// What a metric's name and tags stand for; `None` if the metric is dropped.
@@ -48,8 +48,6 @@ pub fn identity(config: &Config, name: &[u8], tags: &[Vec<u8>]) -> Option<Identi
         return None;
     }
     own.retain(|tag| !config.extra_tags.contains(tag));
-    own.sort();
-    own.dedup();
     let host = config.hostname.clone().map(|hostname| host.unwrap_or(hostname));
     Some((text(&full_name), host.unwrap_or_default(), own))
 }

@@ -20,8 +20,7 @@
 
 use std::array;
 
-use lastdrop_engine::context::Tag;
-use lastdrop_engine::series::{Origin, Series, SketchPoint, SketchSeries, Tags};
+use lastdrop_engine::series::{Origin, OwnTags, Series, SketchPoint, SketchSeries, Tags};
 
 use super::dictionary::Dictionary;
 use super::series::finite_points;
@@ -84,7 +83,7 @@ pub struct Columns {
     last: Last,
     items: u64,
     // Working memory.
-    order: Vec<usize>,
+    new_tags: Vec<usize>,
     numbers: Vec<i64>,
     pairs: Vec<(i64, i64)>,
 }
@@ -123,7 +122,7 @@ impl Default for Columns {
             units: Dictionary::default(),
             last: Last::default(),
             items: 0,
-            order: Vec::new(),
+            new_tags: Vec::new(),
             numbers: Vec::new(),
             pairs: Vec::new(),
         }
@@ -291,7 +290,7 @@ impl Columns {
     /// Adds the tags for which `stays` says so. Global tags make a set of their own, which sets of
     /// own tags refer to: they are the same for all.
     fn push_tagset(&mut self, tags: Tags<'_>, stays: fn(&str) -> bool) {
-        let global = self.tagset_number(0, tags.global, stays);
+        let global = self.tagset_number(0, OwnTags::List(tags.global), stays);
         let all = match self.tagset_number(global, tags.own, stays) {
             0 => global,
             both => both,
@@ -300,20 +299,26 @@ impl Columns {
     }
 
     /// The number of the set of these tags and those of the set `base`; 0 if no tag stays.
-    fn tagset_number(&mut self, base: i64, tags: &[Tag], stays: fn(&str) -> bool) -> i64 {
-        let Self { order, numbers, .. } = self;
-        order.clear();
-        order.extend((0..tags.len()).filter(|&at| stays(tags[at].as_str())));
-        if order.is_empty() {
+    fn tagset_number(&mut self, base: i64, tags: OwnTags<'_>, stays: fn(&str) -> bool) -> i64 {
+        let Self { new_tags, numbers, .. } = self;
+        new_tags.clear();
+        numbers.clear();
+        for (at, tag) in tags.iter().enumerate().filter(|(_, tag)| stays(tag)) {
+            match known_text_number(&mut self.tags, tag) {
+                Some(number) => numbers.push(number),
+                None => new_tags.push(at),
+            }
+        }
+        // Those of one set are numbered in the order of their bytes.
+        new_tags.sort_unstable_by_key(|&at| tags.get(at));
+        for &at in &*new_tags {
+            numbers.push(text_number(&mut self.tags, tags.get(at)));
+        }
+        if numbers.is_empty() {
             return 0;
         }
-        order.sort_unstable_by_key(|&at| tags[at].as_str());
-        numbers.clear();
         if base > 0 {
             numbers.push(-base);
-        }
-        for &at in &*order {
-            numbers.push(text_number(&mut self.tags, tags[at].as_str()));
         }
         numbers.sort_unstable();
         self.tagsets.number(|out| {
@@ -464,6 +469,13 @@ fn text_number(dictionary: &mut Dictionary, text: &str) -> i64 {
     })
 }
 
+fn known_text_number(dictionary: &mut Dictionary, text: &str) -> Option<i64> {
+    dictionary.known_number(|out| {
+        wire::varint(out, text.len() as u64);
+        out.extend_from_slice(text.as_bytes());
+    })
+}
+
 fn delta(out: &mut Vec<u8>, last: &mut i64, value: i64) {
     wire::signed_varint(out, value.wrapping_sub(*last));
     *last = value;
@@ -476,12 +488,13 @@ const fn field_bytes(number: u32, length: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lastdrop_engine::context::Tag;
 
     #[test]
     fn an_empty_tag_is_a_tag() {
         let mut columns = Columns::default();
         let own = [Tag::from("")];
-        columns.push_tagset(Tags { own: &own, global: &[] }, lift::stays);
+        columns.push_tagset(Tags { own: OwnTags::List(&own), global: &[] }, lift::stays);
         assert_eq!(columns.column(TAG_STRINGS), [0]);
         assert_eq!(columns.column(TAGSETS), [2, 2]);
         assert_eq!(columns.column(TAGSET_REFS), [2]);

@@ -39,6 +39,18 @@ impl Dictionary {
         (index + 1) as i64
     }
 
+    /// The number of the entry that `write` appends, if it is there.
+    pub(super) fn known_number(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Option<i64> {
+        let Self { bytes, ends, table, hasher } = self;
+        let start = bytes.len();
+        write(bytes);
+        let (known, entry) = bytes.split_at(start);
+        let is_entry = |at: &usize| entry_at(known, ends, *at) == entry;
+        let index = table.find(hasher.hash_one(entry), is_entry).copied();
+        bytes.truncate(start);
+        Some((index? + 1) as i64)
+    }
+
     /// How many entries there are.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
@@ -75,6 +87,9 @@ mod tests {
         let mut dictionary = Dictionary::default();
         let numbers = ["b", "a", "b", "", "a", "c", ""].map(|text| number(&mut dictionary, text));
         assert_eq!(numbers, [1, 2, 1, 3, 2, 4, 3]);
+        let known = ["a", "", "d"]
+            .map(|text| dictionary.known_number(|out| out.extend_from_slice(text.as_bytes())));
+        assert_eq!(known, [Some(2), Some(3), None]);
         assert_eq!(dictionary.bytes(), b"bac");
     }
 

@@ -12,7 +12,7 @@ use crate::net::{Pool, PoolSettings, Target, Timeouts};
 use crate::payload::{Encoding, Payload, PayloadKind, SeriesFormat};
 use bytes::Bytes;
 use lastdrop_engine::merge::Item;
-use lastdrop_engine::series::{Origin, Point, Series, SeriesKind, Tags};
+use lastdrop_engine::series::{Origin, OwnTags, Point, Series, SeriesKind, Tags};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -218,7 +218,7 @@ fn each_endpoint_gets_series_in_its_own_format_and_the_points_still_balance() {
         encoder.push(Item::Series(Series {
             name,
             host: "",
-            tags: Tags { own: &[], global: &[] },
+            tags: Tags { own: OwnTags::List(&[]), global: &[] },
             kind: SeriesKind::Gauge,
             points: &points,
             interval_s: 10,

@@ -1,7 +1,9 @@
 //! Inputs of the payload vectors, as what the builders take.
 
 use lastdrop_engine::context::Tag;
-use lastdrop_engine::series::{Origin, Point, Series, SeriesKind, SketchPoint, SketchSeries, Tags};
+use lastdrop_engine::series::{
+    Origin, OwnTags, Point, Series, SeriesKind, SketchPoint, SketchSeries, Tags,
+};
 use lastdrop_engine::sketch::Sketch;
 use serde_json::Value;
 
@@ -53,7 +55,7 @@ impl OwnedSeries {
         Series {
             name: &self.name,
             host: &self.host,
-            tags: Tags { own: &self.own, global: &self.global },
+            tags: Tags { own: OwnTags::List(&self.own), global: &self.global },
             kind: self.kind,
             points: &self.points,
             interval_s: self.interval_s,
@@ -105,7 +107,7 @@ impl OwnedSketches {
         with(&SketchSeries {
             name: &self.name,
             host: &self.host,
-            tags: Tags { own: &self.own, global: &self.global },
+            tags: Tags { own: OwnTags::List(&self.own), global: &self.global },
             points: &points,
             no_index: self.no_index,
             origin: self.origin,

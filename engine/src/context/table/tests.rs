@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use std::borrow::Cow;
 
 const NOW: Stamp = Stamp::from_s(1000);
 
@@ -12,29 +13,26 @@ fn learn(contexts: &mut Contexts, name: &str, tags: &str) -> Result<Inserted, Li
     if let Some(id) = contexts.find(hash, spelling) {
         return Ok(Inserted::Known(id));
     }
-    let mut tags: Vec<_> =
-        if tags.is_empty() { Vec::new() } else { tags.split(',').map(Cow::from).collect() };
-    tags.sort();
-    tags.dedup();
+    let tags = if tags.is_empty() { Vec::new() } else { tags.split(',').map(Cow::from).collect() };
     contexts.insert(hash, spelling, &Identity { name: name.into(), host: "".into(), tags }, NOW)
 }
 
 #[test]
 fn order_and_repetition_of_tags_make_no_difference() {
-    let mut contexts = Contexts::new(usize::MAX);
+    let mut contexts = Contexts::new(1 << 24);
     let first = learn(&mut contexts, "m", "b,a").unwrap();
-    assert!(matches!(first, Inserted::New(_)));
+    assert!(matches!(first, Inserted::New { .. }));
     for spelling in ["a,b", "b,a", "a,a,b", "a,b,", ",b,a"] {
         assert_eq!(learn(&mut contexts, "m", spelling).unwrap(), Inserted::Known(first.id()));
     }
     assert_eq!(contexts.len(), 1);
     let context = contexts.context(first.id()).unwrap();
-    assert_eq!(context.tags().iter().map(Tag::as_str).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(context.tags().collect::<Vec<_>>(), ["b", "a"]);
 }
 
 #[test]
 fn the_first_spelling_decides_whether_the_empty_tag_is_sent() {
-    let mut contexts = Contexts::new(usize::MAX);
+    let mut contexts = Contexts::new(1 << 24);
     let first = learn(&mut contexts, "m", ",").unwrap();
     assert_eq!(learn(&mut contexts, "m", "").unwrap(), Inserted::Known(first.id()));
     assert_eq!(contexts.context(first.id()).unwrap().tags().len(), 1);
@@ -42,17 +40,20 @@ fn the_first_spelling_decides_whether_the_empty_tag_is_sent() {
 
 #[test]
 fn case_name_and_a_comma_that_is_not_there_tell_contexts_apart() {
-    let mut contexts = Contexts::new(usize::MAX);
+    let mut contexts = Contexts::new(1 << 24);
     for (name, tags) in [("m", "a"), ("m", "A"), ("n", "a"), ("ma", ""), ("m", "ab"), ("m", "a,b")]
     {
-        assert!(matches!(learn(&mut contexts, name, tags), Ok(Inserted::New(_))), "{name}#{tags}");
+        assert!(
+            matches!(learn(&mut contexts, name, tags), Ok(Inserted::New { .. })),
+            "{name}#{tags}"
+        );
     }
     assert_eq!(contexts.len(), 6);
 }
 
 #[test]
 fn an_idle_context_is_forgotten_and_its_number_and_memory_used_again() {
-    let mut contexts = Contexts::new(usize::MAX);
+    let mut contexts = Contexts::new(1 << 24);
     let kept = learn(&mut contexts, "kept", "t").unwrap().id();
     let held = learn(&mut contexts, "held", "t").unwrap().id();
     let idle = learn(&mut contexts, "idle", "own:tag").unwrap().id();
@@ -62,7 +63,8 @@ fn an_idle_context_is_forgotten_and_its_number_and_memory_used_again() {
     assert_eq!(retired.contexts, [idle]);
     assert!(contexts.bytes() < bytes);
     assert_eq!(contexts.len(), 2);
-    assert_eq!(learn(&mut contexts, "other", "own:tag").unwrap(), Inserted::New(idle));
+    let other = learn(&mut contexts, "other", "own:tag").unwrap();
+    assert!(matches!(other, Inserted::New { id, .. } if id == idle));
 }
 
 #[test]
@@ -79,7 +81,7 @@ fn at_the_limit_known_contexts_go_on_and_new_ones_are_refused() {
 
 #[test]
 fn a_blocked_spelling_has_no_place() {
-    let mut contexts = Contexts::new(usize::MAX);
+    let mut contexts = Contexts::new(1 << 24);
     let spelling = Spelling { name: b"secret", tags: b"" };
     let hash = contexts.hash(spelling);
     contexts.insert_blocked(hash, spelling, NOW).unwrap();
@@ -94,7 +96,7 @@ proptest! {
     fn the_tables_agree_with_a_map_of_sorted_sets(
         spellings in prop::collection::vec(("[ab]{1,2}", prop::collection::vec("[ab:]{0,2}", 0..4)), 1..60),
     ) {
-        let mut contexts = Contexts::new(usize::MAX);
+        let mut contexts = Contexts::new(1 << 24);
         let mut model = std::collections::HashMap::new();
         for (name, tags) in spellings {
             let joined = tags.join(",");
