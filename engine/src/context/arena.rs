@@ -338,6 +338,28 @@ mod tests {
         assert_eq!((checked.arena.end, checked.words_of_gaps()), (end, 0));
     }
 
+    /// Texts of all lengths that come and go, the lengths of later ones other than before: what is
+    /// removed is used again, and the gaps that stay are less than an eighth and some.
+    #[test]
+    fn what_comes_and_goes_needs_no_more_than_what_is_there() {
+        let mut checked = Checked::default();
+        let mut random = 1_u32;
+        let mut next = || {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            random as usize >> 8
+        };
+        for step in 0..if cfg!(miri) { 500 } else { 20_000 } {
+            if checked.texts.len() == 1000 {
+                checked.remove(next() % 1000);
+            }
+            let longest = 40 + step / 200;
+            checked.add(&"x".repeat(next() % longest));
+        }
+        checked.check();
+        let (used, end) = (checked.words_used(), checked.arena.end as usize);
+        assert!(end < used * 5 / 4, "{used} words of {end}");
+    }
+
     #[test]
     fn an_arena_that_was_emptied_begins_anew() {
         let mut checked = Checked::default();
