@@ -262,12 +262,11 @@ impl Texts {
         }
         let text = text_of(&self.arena, id);
         let (hash, bytes) = (self.hasher.hash_one(text), text.len() + TEXT_BYTES_FIXED);
-        if let Ok(known) = self.known.find_entry(hash, |known| *known == id) {
-            known.remove();
-        }
+        let Ok(known) = self.known.find_entry(hash, |known| *known == id) else { return };
+        known.remove();
         self.bytes -= bytes;
+        // SAFETY: it was in the table and no longer is, and no context bears it.
         #[allow(unsafe_code, reason = "see `arena`")]
-        // SAFETY: it is out of the table, and no context bears it.
         unsafe {
             self.arena.remove(id);
         }

@@ -71,3 +71,27 @@ fn the_same_series_by_whichever_worker_and_in_whichever_order() {
     assert!(!one.same_series(&context(&mut others, "requests", &["b"])));
     assert!(!one.same_series(&context(&mut others, "others", &["b", "a"])));
 }
+
+#[test]
+fn what_there_is_no_room_for_leaves_nothing_behind() {
+    let mut texts = Texts::new(1 << 12);
+    let one = context(&mut texts, "requests", &["env:prod"]);
+    let (bytes, known) = (texts.bytes(), texts.known.len());
+    let long = "x".repeat(1 << 12);
+    let tags = ["env:prod", "new", &long, "newer"].map(Into::into).to_vec();
+    let identity = Identity { name: "other".into(), host: "host".into(), tags };
+    assert!(texts.context(&texts.meaning(&identity)).is_none());
+    assert_eq!((texts.bytes(), texts.known.len()), (bytes, known));
+    texts.give_back(one).unwrap();
+    assert_eq!((texts.bytes(), texts.known.len()), (0, 0));
+}
+
+#[test]
+fn a_text_stays_where_it_is_found_though_it_was_hashed_for_others() {
+    let (mut texts, others) = (Texts::new(1 << 20), Texts::new(1 << 20));
+    let identity = Identity { name: "requests".into(), host: "host".into(), tags: Vec::new() };
+    let one = texts.context(&others.meaning(&identity)).unwrap();
+    texts.give_back(one).unwrap();
+    let bytes = |id: &TextId| text_of(&texts.arena, *id).len() + TEXT_BYTES_FIXED;
+    assert_eq!(texts.bytes(), texts.known.iter().map(bytes).sum());
+}
