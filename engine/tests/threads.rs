@@ -16,6 +16,7 @@ use lastdrop_engine::stop::{Lane as Proof, LaneEpochs, Patience, Running};
 use lastdrop_engine::time::{Slot, Stamp};
 use lastdrop_engine::wake::{Sleeper, Waker, sleeper};
 use lastdrop_engine::worker::{Turn, Worker, WorkerSettings};
+use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::thread::{self, Thread};
 
@@ -175,17 +176,22 @@ fn flush(mut merge: Merge, running: Running, seals: &mpsc::Receiver<Vec<LaneSeal
 /// Contexts that are alive at once, and that are made in all.
 const CONTEXTS: (u64, u64) = if cfg!(miri) { (10, 100) } else { (500, 50_000) };
 
+/// The reader lets go of a context when the worker has long forgotten it.
 #[test]
 fn texts_are_read_while_others_come_and_go() {
     let (alive, all) = CONTEXTS;
     let (send, received) = mpsc::sync_channel::<(u64, Context)>(64);
     thread::scope(|scope| {
-        scope.spawn(move || {
+        let reader = scope.spawn(move || {
+            let mut held = VecDeque::new();
             for (number, context) in received {
-                let texts: [String; 3] = texts(number);
-                assert_eq!(context.name(), texts[0]);
-                assert!(context.tags().eq(&texts[1..]));
+                check(number, &context);
+                held.push_back((number, context));
+                if held.len() as u64 > 2 * alive {
+                    held.pop_front().iter().for_each(|(number, context)| check(*number, context));
+                }
             }
+            held.iter().for_each(|(number, context)| check(*number, context));
         });
         let mut contexts = Contexts::new(1 << 24);
         for number in 0..all {
@@ -201,7 +207,16 @@ fn texts_are_read_while_others_come_and_go() {
         }
         drop(send);
         assert!((alive..alive + 52).contains(&(contexts.len() as u64)));
+        reader.join().expect("every text is as it was");
+        contexts.expire(Stamp::from_s(all + alive), alive, |_| false);
+        assert_eq!((contexts.len(), contexts.bytes()), (0, 0));
     });
+
+    fn check(number: u64, context: &Context) {
+        let texts = texts(number);
+        assert_eq!(context.name(), texts[0]);
+        assert!(context.tags().eq(&texts[1..]));
+    }
 
     /// Name and tags of the context of a number.
     fn texts(number: u64) -> [String; 3] {
