@@ -108,4 +108,48 @@ proptest! {
         }
         prop_assert_eq!(contexts.len(), model.len());
     }
+
+    /// For all sequences: what somebody has a context of reads as it did, whatever is forgotten
+    /// meanwhile, and what nobody has is charged no more.
+    #[test]
+    fn what_is_forgotten_costs_nothing_when_it_has_come_back(
+        steps in prop::collection::vec(
+            (0..6u8, any::<prop::sample::Index>(), "[ab]{1,2}", prop::collection::vec("[ab:]{0,9}", 0..4)),
+            1..100,
+        ),
+    ) {
+        let idle = Stamp::from_s(1021);
+        let mut contexts = Contexts::new(8000);
+        let mut held: Vec<(Context, String, Vec<String>)> = Vec::new();
+        for (what, index, name, mut tags) in steps {
+            match what {
+                0 => {
+                    contexts.expire(idle, 20, |id| id % 3 == 0);
+                }
+                1 if !held.is_empty() => {
+                    held.swap_remove(index.index(held.len()));
+                }
+                _ => {
+                    let Ok(learnt) = learn(&mut contexts, &name, &tags.join(",")) else { continue };
+                    tags.retain(|tag| !tag.is_empty());
+                    tags.sort();
+                    tags.dedup();
+                    let context = contexts.context(learnt.id()).cloned().unwrap();
+                    held.push((context, name, tags));
+                }
+            }
+            for (context, name, tags) in &held {
+                let mut telling: Vec<_> = context.telling_tags().collect();
+                telling.sort_unstable();
+                prop_assert_eq!(context.name(), name);
+                prop_assert_eq!(&telling, tags);
+            }
+        }
+        contexts.expire(idle, 20, |_| false);
+        prop_assert_eq!(contexts.len(), 0);
+        prop_assert!(contexts.leaving.len() <= held.len());
+        held.clear();
+        contexts.expire(idle, 20, |_| false);
+        prop_assert_eq!((contexts.bytes(), contexts.leaving.len()), (0, 0));
+    }
 }
