@@ -2,8 +2,7 @@
 //!
 //! A *spelling* is the bytes of name and tags as they came. A *context* is what they mean: name,
 //! host and the set of tags after enrichment. Many spellings may mean one context; a known spelling
-//! costs one hash and one probe, only an unseen one is sorted, interned and looked up by what it
-//! means.
+//! costs one hash and one probe, only an unseen one is enriched and looked up by what it means.
 
 mod arena;
 mod prefetch;

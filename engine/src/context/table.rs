@@ -167,7 +167,7 @@ impl Contexts {
         }
     }
 
-    /// Second step: name and tags. Gives the place of the context's entry.
+    /// Second step: the numbers of name and tags. Gives the place of the context's entry.
     #[inline]
     pub fn fetch_texts(&self, guess: Guess) -> Place {
         let Some(slot) = guess.0.context().and_then(|id| self.slots.get(id as usize)) else {
