@@ -263,12 +263,12 @@ impl Contexts {
         self.slots.get(id as usize)?.context.as_ref()
     }
 
-    /// Notes that a context was sampled, unless the spelling is blocked: then it gives none.
+    /// Notes that a context was sampled; false if the spelling is blocked.
     #[inline]
-    pub fn touch(&mut self, id: ContextId, time: Stamp) -> Option<()> {
-        let (_, seen) = self.sampled(id, time)?;
+    pub fn touch(&mut self, id: ContextId, time: Stamp) -> bool {
+        let Some((_, seen)) = self.sampled(id, time) else { return false };
         *seen = time.max(*seen);
-        Some(())
+        true
     }
 
     /// The place of a context's entry, and the time of its latest sample, for one who has a sample of

@@ -39,7 +39,7 @@ impl Passing {
         let spelling = spelling(metric);
         let hash = self.contexts.hash(spelling);
         if let Some(id) = self.contexts.find(hash, spelling) {
-            return self.contexts.touch(id, arrival).map(|()| id).ok_or(Refusal::Blocked);
+            return self.contexts.touch(id, arrival).then_some(id).ok_or(Refusal::Blocked);
         }
         let learned = learn(&mut self.contexts, enricher, hash, spelling, metric, arrival)?;
         Ok(learned.id())

@@ -58,7 +58,7 @@ fn an_idle_context_is_forgotten_and_its_number_and_memory_used_again() {
     let held = learn(&mut contexts, "held", "t").unwrap().id();
     let idle = learn(&mut contexts, "idle", "own:tag").unwrap().id();
     let bytes = contexts.bytes();
-    contexts.touch(kept, Stamp::from_s(1030)).unwrap();
+    assert!(contexts.touch(kept, Stamp::from_s(1030)));
     let retired = contexts.expire(Stamp::from_s(1021), 20, |id| id == held);
     assert_eq!(retired.contexts, [idle]);
     assert!(contexts.bytes() < bytes);
@@ -86,7 +86,7 @@ fn a_blocked_spelling_has_no_place() {
     let hash = contexts.hash(spelling);
     contexts.insert_blocked(hash, spelling, NOW).unwrap();
     let id = contexts.find(hash, spelling).unwrap();
-    assert!(contexts.touch(id, NOW).is_none());
+    assert!(!contexts.touch(id, NOW));
     assert!(contexts.is_empty());
 }
 
