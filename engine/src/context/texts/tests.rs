@@ -3,8 +3,12 @@
 use super::*;
 
 fn context(texts: &mut Texts, name: &str, tags: &[&str]) -> Context {
+    context_of(texts, name, "host", tags)
+}
+
+fn context_of(texts: &mut Texts, name: &str, host: &str, tags: &[&str]) -> Context {
     let tags = tags.iter().map(|tag| (*tag).into()).collect();
-    let identity = Identity { name: name.into(), host: "host".into(), tags };
+    let identity = Identity { name: name.into(), host: host.into(), tags };
     let meaning = texts.meaning(&identity);
     texts.context(&meaning).unwrap()
 }
@@ -26,6 +30,13 @@ fn a_tag_that_comes_again_is_left_out() {
     let one = context(&mut texts, "requests", &["b", "a", "b", "c", "a", "b", ""]);
     assert!(one.tags().eq(["b", "a", "c", ""]));
     assert!(one.telling_tags().eq(["b", "a", "c"]));
+}
+
+#[test]
+fn tags_that_only_have_the_same_hash_stay() {
+    let mut tags = ["b", "a", "b", "c", "a"].map(|text| Hashed { hash: 7, text }).to_vec();
+    remove_repeated(&mut tags);
+    assert!(tags.iter().map(|tag| tag.text).eq(["b", "a", "c"]));
 }
 
 #[test]
@@ -70,6 +81,7 @@ fn the_same_series_by_whichever_worker_and_in_whichever_order() {
     assert!(!one.same_series(&context(&mut others, "requests", &["b", "c"])));
     assert!(!one.same_series(&context(&mut others, "requests", &["b"])));
     assert!(!one.same_series(&context(&mut others, "others", &["b", "a"])));
+    assert!(!one.same_series(&context_of(&mut others, "requests", "other", &["b", "a"])));
 }
 
 #[test]
