@@ -229,6 +229,20 @@ fn counters_that_are_silent_stay_within_their_bound() {
 }
 
 #[test]
+fn zeros_are_due_from_the_latest_sample_that_any_worker_has_seen() {
+    let settings = MergeSettings { counter_expiry_s: 5, ..MergeSettings::default() };
+    for latest in 0..2 {
+        let mut lanes = Lanes::with(2, settings.clone());
+        lanes.push(latest, "c:1|c", 1008);
+        lanes.push(1 - latest, "c:1|c", 1001);
+        for second in [1010, 1020, 1030] {
+            (0..2).for_each(|lane| lanes.close(lane, second));
+        }
+        assert_eq!(lanes.ship(), [(1000, 0.2), (1010, 0.0)]);
+    }
+}
+
+#[test]
 fn the_busiest_context_and_the_widest_name_stand_first() {
     let mut lanes = Lanes::new(2);
     for (lane, line) in
