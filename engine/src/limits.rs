@@ -48,7 +48,7 @@ pub const PIECE_LEN: u32 = 4096;
 pub const RETURN_RING_LEN: usize = 2;
 
 /// Bound of the memory that contexts may take in one worker, in bytes, where nobody derives one from
-/// the machine's (replays, tests): about 190,000 contexts with short tags. A sample of a new context
+/// the machine's (replays, tests): about 240,000 contexts with short tags. A sample of a new context
 /// beyond it is refused and counted.
 pub const CONTEXT_BYTES_DEFAULT: usize = 64 << 20;
 
