@@ -87,14 +87,15 @@ impl Form {
 
 /// The positions of a context's tags in the order of a spelling, if it has no others.
 fn order(tags: &[u8], context: &Context, texts: &Texts) -> Option<Box<[u8]>> {
-    let known = context.tag_ids();
+    let mut known: Vec<_> = context.tag_ids().iter().zip(0..=u8::MAX).collect();
+    known.sort_unstable();
     let tags = || tags.split(|&byte| byte == b',');
     // To its exact size: what is cut off a larger one is of no use to anybody.
     let mut order = Vec::with_capacity(tags().count());
     for tag in tags() {
         let id = texts.find(str::from_utf8(tag).ok()?)?;
-        let at = known.iter().take(usize::from(u8::MAX) + 1).position(|known| *known == id)?;
-        order.push(u8::try_from(at).ok()?);
+        let found = known.binary_search_by_key(&&id, |(id, _)| *id);
+        order.push(known.get(found.ok()?)?.1);
     }
     Some(order.into_boxed_slice())
 }

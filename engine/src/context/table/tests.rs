@@ -35,6 +35,20 @@ fn order_and_repetition_of_tags_make_no_difference() {
 }
 
 #[test]
+fn more_tags_than_positions_fit_a_byte_are_found_in_any_order() {
+    let mut contexts = Contexts::new(1 << 24);
+    let mut tags: Vec<_> = (0..300).map(|number| number.to_string()).collect();
+    let first = learn(&mut contexts, "m", &tags.join(",")).unwrap().id();
+    for at in [255, 256, 299] {
+        tags.swap(0, at);
+        let joined = tags.join(",");
+        assert_eq!(learn(&mut contexts, "m", &joined).unwrap(), Inserted::Known(first));
+        let spelling = Spelling { name: b"m", tags: joined.as_bytes() };
+        assert_eq!(contexts.find(contexts.hash(spelling) % 4, spelling), Some(first));
+    }
+}
+
+#[test]
 fn the_first_spelling_decides_whether_the_empty_tag_is_sent() {
     let mut contexts = Contexts::new(1 << 24);
     let first = learn(&mut contexts, "m", ",").unwrap();
