@@ -194,6 +194,7 @@ pub(crate) fn worker(config: &Config, enricher: &Arc<Enricher>) -> WorkerSetting
         parse: options(config),
         line_end: [line_end(eol.udp), line_end(eol.uds), line_end(eol.uds)],
         context_bytes_max: context_bytes(config) / 4 * 3 / config.process.workers.max(1),
+        discard: lastdrop_transport::sys::discard_pages,
         context_expiry_s: config.aggregation.context_expiry.as_secs(),
         late: LateArrival::JoinsOpenSlot,
         timestamped: Timestamped::Aggregated,

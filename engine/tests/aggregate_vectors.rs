@@ -235,7 +235,6 @@ fn settings(vector: &Value) -> (WorkerSettings, MergeSettings) {
     let worker = WorkerSettings {
         parse: options(config),
         line_end: [LineEnd::Optional; 3],
-        context_bytes_max: CONTEXT_BYTES_DEFAULT,
         context_expiry_s,
         late: LateArrival::ReopensSlot,
         timestamped: match is_set("no_aggregation") {
@@ -243,6 +242,7 @@ fn settings(vector: &Value) -> (WorkerSettings, MergeSettings) {
             false => Timestamped::Aggregated,
         },
         enricher,
+        ..WorkerSettings::default()
     };
     (worker, merge)
 }

@@ -193,7 +193,7 @@ fn texts_are_read_while_others_come_and_go() {
             }
             held.iter().for_each(|(number, context)| check(*number, context));
         });
-        let mut contexts = Contexts::new(1 << 24);
+        let mut contexts = Contexts::new(1 << 24, |_| ());
         for number in 0..all {
             let [name, shared, own] = texts(number);
             let tags = vec![shared.into(), own.into()];

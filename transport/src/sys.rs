@@ -4,14 +4,15 @@
 //! call, each with the stamp that the kernel gave it. The functions below it ask or tell a socket
 //! what `std` and `rustix` have no words for: how much it holds and has dropped (`SO_MEMINFO`),
 //! how its group shares out what arrives, and to take nothing more in (classic BPF). And
-//! [`give_back_large_memory`] tells the C library's allocator what is to become of large memory.
+//! [`give_back_large_memory`] tells the C library's allocator what is to become of large memory, and
+//! [`discard_pages`] the kernel what is needed no more.
 //!
 //! A kernel may refuse any of these (gVisor does): each call says so, nothing here panics.
 
 #![allow(unsafe_code, reason = "recvmmsg and these socket options have no safe wrapper")]
 
 use std::io;
-use std::mem::{offset_of, size_of};
+use std::mem::{MaybeUninit, offset_of, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
@@ -65,6 +66,24 @@ pub fn give_back_large_memory() {
         // know changes nothing.
         let taken = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
         debug_assert_eq!(taken, 1, "a bound that glibc knows");
+    }
+}
+
+/// Gives the whole pages of memory back to the system. The memory stays where it is, with anything in
+/// it.
+pub fn discard_pages(memory: &mut [MaybeUninit<u8>]) {
+    // SAFETY: asks for a number.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let Some(page_bytes) = usize::try_from(page_bytes).ok().filter(|bytes| *bytes > 0) else {
+        return;
+    };
+    let before = memory.as_ptr().align_offset(page_bytes);
+    let Some((_, pages)) = memory.split_at_mut_checked(before) else { return };
+    let length = pages.len() - pages.len() % page_bytes;
+    if length > 0 {
+        // SAFETY: these are whole pages of memory that nobody else has, which may hold anything
+        // afterwards. A kernel that refuses changes nothing.
+        unsafe { libc::madvise(pages.as_mut_ptr().cast(), length, libc::MADV_DONTNEED) };
     }
 }
 

@@ -81,7 +81,7 @@ impl Known {
         let lines: Vec<String> =
             datagrams.map(|line| String::from_utf8_lossy(line).into_owned()).collect();
         let (mut contexts, enricher) =
-            (Contexts::new(usize::MAX), Enricher::new(Settings::default()));
+            (Contexts::new(usize::MAX, |_| ()), Enricher::new(Settings::default()));
         for line in &lines {
             learn(&mut contexts, &enricher, line);
         }

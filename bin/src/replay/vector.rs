@@ -5,7 +5,6 @@ use std::sync::Arc;
 use lastdrop_engine::bucket::HistogramSettings;
 use lastdrop_engine::enrich::Enricher;
 use lastdrop_engine::inline::Inline;
-use lastdrop_engine::limits::CONTEXT_BYTES_DEFAULT;
 use lastdrop_engine::merge::{Incomplete, MergeSettings};
 use lastdrop_engine::sampler::LateArrival;
 use lastdrop_engine::series::Origin;
@@ -226,11 +225,11 @@ impl Config {
             worker: WorkerSettings {
                 parse: messages.options,
                 line_end: [messages.line_end; 3],
-                context_bytes_max: CONTEXT_BYTES_DEFAULT,
                 context_expiry_s: self.context_expiry_s,
                 late: LateArrival::ReopensSlot,
                 timestamped: self.timestamped,
                 enricher,
+                ..WorkerSettings::default()
             },
         }
     }

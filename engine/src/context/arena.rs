@@ -13,7 +13,8 @@
 //! is address space and no memory.
 //!
 //! What is removed is listed as gaps in one walk over all texts, which joins neighbours, as soon as
-//! an eighth of the arena is to be gained.
+//! an eighth of the arena is to be gained. Long gaps, and what is behind the last text, go back to
+//! the system.
 
 use crate::sync::Arc;
 use std::cell::UnsafeCell;
@@ -28,6 +29,12 @@ const REGION_WORDS_MAX: usize = 1 << 31;
 
 /// Words of the smallest region that is worth having.
 const REGION_WORDS_MIN: usize = 1 << 10;
+
+/// Words of the shortest gap that is given back: 64 KiB, some pages.
+const DISCARDED_WORDS_MIN: u32 = if cfg!(test) { 8 } else { 1 << 14 };
+
+/// Gives memory back to the system, which stays where it is with anything in it.
+pub type Discard = fn(&mut [MaybeUninit<u8>]);
 
 /// Words in front of a text's bytes: its length in bytes, and how many hold it.
 const HEADER_WORDS: u32 = 2;
@@ -64,6 +71,7 @@ pub(super) struct Arena {
     gaps: BTreeMap<u32, Vec<u32>>,
     /// Words of what was removed and isn't listed yet.
     removed: usize,
+    discard: Discard,
 }
 
 impl fmt::Debug for Region {
@@ -114,13 +122,14 @@ impl Region {
 
 impl Arena {
     /// No texts; as many bytes of them as a region may have, with all that is between them.
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(super) fn new(bytes_max: usize, discard: Discard) -> Self {
         Self {
             region: Arc::new(Region(Vec::new())),
             words_max: (bytes_max / 4).clamp(REGION_WORDS_MIN, REGION_WORDS_MAX),
             end: 0,
             gaps: BTreeMap::new(),
             removed: 0,
+            discard,
         }
     }
 
@@ -133,9 +142,6 @@ impl Arena {
     pub(super) fn add(&mut self, text: &str) -> Option<TextId> {
         let len = u32::try_from(text.len()).ok().filter(|len| len & GAP == 0)?;
         let words = words_of(len)?;
-        if self.removed > self.end as usize / 8 {
-            self.list_gaps();
-        }
         let number = self.take_gap(words).or_else(|| self.take_unused(words))?;
         let start = self.region.word(number);
         // SAFETY: these words were never used, or removed; both ways took them for this text alone.
@@ -172,6 +178,13 @@ impl Arena {
         if let Some(words) = words_of(len) {
             self.mark_gap(id.0, words);
             self.removed += words as usize;
+        }
+    }
+
+    /// Has what was removed used again, if it is worth a walk. O(texts).
+    pub(super) fn settle(&mut self) {
+        if self.removed > self.end as usize / 8 {
+            self.list_gaps();
         }
     }
 
@@ -212,7 +225,10 @@ impl Arena {
             #[allow(unsafe_code, reason = "see `Word`")]
             let header = unsafe { self.region.word(number).read() };
             let words = if header & GAP == 0 {
-                gap.take().into_iter().for_each(|(number, words)| self.list_gap(number, words));
+                if let Some((number, words)) = gap.take() {
+                    self.list_gap(number, words);
+                    self.discard(number + 1, words - 1);
+                }
                 words_of(header).unwrap_or(u32::MAX)
             } else {
                 let words = header & !GAP;
@@ -222,7 +238,23 @@ impl Arena {
             number = number.saturating_add(words);
         }
         // What is behind the last text is as good as unused.
-        self.end = gap.map_or(self.end, |(number, _)| number);
+        if let Some((number, words)) = gap {
+            self.end = number;
+            self.discard(number, words);
+        }
+    }
+
+    /// Gives words back that nobody has, if they are many.
+    fn discard(&mut self, number: u32, words: u32) {
+        if words < DISCARDED_WORDS_MIN {
+            return;
+        }
+        let start = self.region.word(number).cast();
+        // SAFETY: they are of a gap behind its first word, or behind the end: nobody reads them, and
+        // only the owner, who is busy here, would write to them.
+        #[allow(unsafe_code, reason = "see `Word`")]
+        let memory = unsafe { slice::from_raw_parts_mut(start, words as usize * 4) };
+        (self.discard)(memory);
     }
 
     fn list_gap(&mut self, number: u32, words: u32) {
@@ -258,9 +290,14 @@ mod tests {
         texts: Vec<(TextId, String)>,
     }
 
+    /// What is given back may hold anything.
+    fn spoil(memory: &mut [MaybeUninit<u8>]) {
+        memory.fill(MaybeUninit::new(0xff));
+    }
+
     impl Default for Checked {
         fn default() -> Self {
-            Self { arena: Arena::new(1 << 20), texts: Vec::new() }
+            Self { arena: Arena::new(1 << 20, spoil), texts: Vec::new() }
         }
     }
 
@@ -276,6 +313,7 @@ mod tests {
             let (id, _) = self.texts.swap_remove(at);
             // SAFETY: it was in the arena, and nothing knows its number any more.
             unsafe { self.arena.remove(id) };
+            self.arena.settle();
         }
 
         #[allow(unsafe_code, reason = "what is in `texts` is in the arena")]
@@ -303,7 +341,8 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_not_added() {
-        let mut checked = Checked { arena: Arena::new(REGION_WORDS_MIN * 4), ..Checked::default() };
+        let mut checked =
+            Checked { arena: Arena::new(REGION_WORDS_MIN * 4, spoil), ..Checked::default() };
         checked.add("one");
         let most = (REGION_WORDS_MIN - 3 - HEADER_WORDS as usize) * 4;
         assert_eq!(checked.arena.add(&"a".repeat(most + 1)), None);

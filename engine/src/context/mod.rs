@@ -11,6 +11,7 @@ mod table;
 mod tag;
 mod texts;
 
+pub use arena::Discard;
 pub use spelling::Spelling;
 pub use table::{Contexts, Guess, Inserted, LimitReached, Place, Retired};
 pub use tag::Tag;

@@ -5,6 +5,7 @@
 //! where enrichment changed more than that. Hashes only choose where to look: keys are compared in
 //! full, so two contexts are never merged by a collision, and the seeds are random per process.
 
+use super::arena::Discard;
 use super::prefetch::prefetch;
 use super::spelling::{Form, Spelling};
 use super::texts::{Context, Meaning, Texts};
@@ -99,9 +100,10 @@ pub struct Contexts {
 }
 
 impl Contexts {
-    /// An empty table that may grow to about `bytes_max` bytes.
+    /// An empty table that may grow to about `bytes_max` bytes; `discard` gets memory of texts that
+    /// have gone.
     #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
+    pub fn new(bytes_max: usize, discard: Discard) -> Self {
         Self {
             hasher: RandomState::new(),
             spellings: HashTable::new(),
@@ -110,7 +112,7 @@ impl Contexts {
             identities: HashTable::new(),
             slots: Vec::new(),
             free: Vec::new(),
-            texts: Texts::new(bytes_max),
+            texts: Texts::new(bytes_max, discard),
             leaving: Vec::new(),
             bytes: 0,
             bytes_max,
@@ -215,7 +217,8 @@ impl Contexts {
         let hash = fold(meaning.hash(hasher));
         let tags = LazyCell::new(|| texts.find_tags(&meaning));
         let same = |id: &ContextId| {
-            slots.get(*id as usize).and_then(|slot| slot.context.as_ref()).is_some_and(|context| {
+            let slot = slots.get(*id as usize).filter(|slot| slot.hash == hash);
+            slot.and_then(|slot| slot.context.as_ref()).is_some_and(|context| {
                 *context.name() == *identity.name
                     && *context.host() == *identity.host
                     && tags.as_ref().is_some_and(|tags| *tags == context.telling_tag_ids())
@@ -325,6 +328,7 @@ impl Contexts {
         }
         let leaving = std::mem::take(&mut self.leaving).into_iter();
         self.leaving = leaving.filter_map(|context| self.texts.give_back(context).err()).collect();
+        self.texts.settle();
         retired
     }
 

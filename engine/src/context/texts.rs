@@ -1,7 +1,7 @@
 //! Contexts, and the texts that they share: names and tags are kept once, whoever bears them.
 
 use super::Identity;
-use super::arena::{Arena, Region, TextId};
+use super::arena::{Arena, Discard, Region, TextId};
 use super::prefetch::{CACHE_LINE_BYTES, prefetch};
 use crate::limits::TEXT_BYTES_FIXED;
 use ahash::RandomState;
@@ -155,9 +155,9 @@ pub(super) struct Texts {
 
 impl Texts {
     /// No texts, and about so many bytes of them at most.
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(super) fn new(bytes_max: usize, discard: Discard) -> Self {
         Self {
-            arena: Arena::new(bytes_max),
+            arena: Arena::new(bytes_max, discard),
             known: HashTable::new(),
             hasher: RandomState::new(),
             bytes: 0,
@@ -212,6 +212,11 @@ impl Texts {
             self.release(*id);
         }
         Ok(())
+    }
+
+    /// Has the room of texts that are gone used again, if it is worth it. O(texts).
+    pub(super) fn settle(&mut self) {
+        self.arena.settle();
     }
 
     /// The number of a text, if it is known.

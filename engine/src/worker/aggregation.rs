@@ -48,10 +48,10 @@ pub(super) struct Aggregation {
 impl Aggregation {
     pub(super) fn new(out: BucketProducer, settings: WorkerSettings) -> Self {
         Self {
-            contexts: Contexts::new(settings.context_bytes_max),
+            contexts: Contexts::new(settings.context_bytes_max, settings.discard),
             sampler: Sampler::new(settings.late),
             copies: Copies::default(),
-            passing: Passing::new(settings.context_bytes_max),
+            passing: Passing::new(settings.context_bytes_max, settings.discard),
             order: Stamp::default(),
             settings,
             defined: Vec::new(),

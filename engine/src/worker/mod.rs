@@ -17,6 +17,7 @@ mod passing;
 
 use self::aggregation::Aggregation;
 use self::batch::Batch;
+use crate::context::Discard;
 use crate::enrich::Enricher;
 use crate::epoch::{EpochReader, EpochWriter, epoch};
 use crate::handover::{BucketProducer, Settled};
@@ -37,6 +38,8 @@ pub struct WorkerSettings {
     pub line_end: [LineEnd; 3],
     /// Bound of the contexts' memory in bytes.
     pub context_bytes_max: usize,
+    /// Where memory of their texts goes that nobody needs any more; by default nowhere.
+    pub discard: Discard,
     /// Seconds after which a context that is not sampled is forgotten.
     pub context_expiry_s: u64,
     /// What happens to an arrival whose slot is closed.
@@ -54,6 +57,7 @@ impl Default for WorkerSettings {
             parse: Options::default(),
             line_end: [LineEnd::default(); 3],
             context_bytes_max: CONTEXT_BYTES_DEFAULT,
+            discard: |_| (),
             context_expiry_s: CONTEXT_EXPIRY_S_DEFAULT,
             late: LateArrival::default(),
             timestamped: Timestamped::default(),

@@ -4,7 +4,7 @@
 //! no zeros follow.
 
 use super::aggregation::{learn, spelling};
-use crate::context::{Context, ContextId, Contexts, Retired};
+use crate::context::{Context, ContextId, Contexts, Discard, Retired};
 use crate::enrich::Enricher;
 use crate::handover::Passed;
 use crate::ledger::Refusal;
@@ -21,8 +21,8 @@ pub(super) struct Passing {
 }
 
 impl Passing {
-    pub(super) fn new(context_bytes_max: usize) -> Self {
-        Self { contexts: Contexts::new(context_bytes_max), samples: Vec::new() }
+    pub(super) fn new(context_bytes_max: usize, discard: Discard) -> Self {
+        Self { contexts: Contexts::new(context_bytes_max, discard), samples: Vec::new() }
     }
 
     /// The number of a metric's context.

@@ -23,7 +23,7 @@ fn learn(contexts: &mut Contexts, name: &str, tags: &str) -> Result<Inserted, Li
 
 #[test]
 fn order_and_repetition_of_tags_make_no_difference() {
-    let mut contexts = Contexts::new(1 << 24);
+    let mut contexts = Contexts::new(1 << 24, |_| ());
     let first = learn(&mut contexts, "m", "b,a").unwrap();
     assert!(matches!(first, Inserted::New { .. }));
     for spelling in ["a,b", "b,a", "a,a,b", "a,b,", ",b,a"] {
@@ -36,7 +36,7 @@ fn order_and_repetition_of_tags_make_no_difference() {
 
 #[test]
 fn more_tags_than_positions_fit_a_byte_are_found_in_any_order() {
-    let mut contexts = Contexts::new(1 << 24);
+    let mut contexts = Contexts::new(1 << 24, |_| ());
     let mut tags: Vec<_> = (0..300).map(|number| number.to_string()).collect();
     let first = learn(&mut contexts, "m", &tags.join(",")).unwrap().id();
     for at in [255, 256, 299] {
@@ -50,7 +50,7 @@ fn more_tags_than_positions_fit_a_byte_are_found_in_any_order() {
 
 #[test]
 fn the_first_spelling_decides_whether_the_empty_tag_is_sent() {
-    let mut contexts = Contexts::new(1 << 24);
+    let mut contexts = Contexts::new(1 << 24, |_| ());
     let first = learn(&mut contexts, "m", ",").unwrap();
     assert_eq!(learn(&mut contexts, "m", "").unwrap(), Inserted::Known(first.id()));
     assert_eq!(contexts.context(first.id()).unwrap().tags().len(), 1);
@@ -58,7 +58,7 @@ fn the_first_spelling_decides_whether_the_empty_tag_is_sent() {
 
 #[test]
 fn case_name_and_a_comma_that_is_not_there_tell_contexts_apart() {
-    let mut contexts = Contexts::new(1 << 24);
+    let mut contexts = Contexts::new(1 << 24, |_| ());
     for (name, tags) in [("m", "a"), ("m", "A"), ("n", "a"), ("ma", ""), ("m", "ab"), ("m", "a,b")]
     {
         assert!(
@@ -71,7 +71,7 @@ fn case_name_and_a_comma_that_is_not_there_tell_contexts_apart() {
 
 #[test]
 fn an_idle_context_is_forgotten_and_its_number_and_memory_used_again() {
-    let mut contexts = Contexts::new(1 << 24);
+    let mut contexts = Contexts::new(1 << 24, |_| ());
     let kept = learn(&mut contexts, "kept", "t").unwrap().id();
     let held = learn(&mut contexts, "held", "t").unwrap().id();
     let idle = learn(&mut contexts, "idle", "own:tag").unwrap().id();
@@ -87,7 +87,7 @@ fn an_idle_context_is_forgotten_and_its_number_and_memory_used_again() {
 
 #[test]
 fn at_the_limit_known_contexts_go_on_and_new_ones_are_refused() {
-    let mut contexts = Contexts::new(1000);
+    let mut contexts = Contexts::new(1000, |_| ());
     let known = learn(&mut contexts, "known", "a,b").unwrap().id();
     let mut names = (0..).map(|i| format!("new.{i}"));
     while learn(&mut contexts, &names.next().unwrap(), "").is_ok() {}
@@ -99,7 +99,7 @@ fn at_the_limit_known_contexts_go_on_and_new_ones_are_refused() {
 
 #[test]
 fn a_blocked_spelling_has_no_place() {
-    let mut contexts = Contexts::new(1 << 24);
+    let mut contexts = Contexts::new(1 << 24, |_| ());
     let spelling = Spelling { name: b"secret", tags: b"" };
     let hash = contexts.hash(spelling);
     contexts.insert_blocked(hash, spelling, NOW).unwrap();
@@ -114,7 +114,7 @@ proptest! {
     fn the_tables_agree_with_a_map_of_sorted_sets(
         spellings in prop::collection::vec(("[ab]{1,2}", prop::collection::vec("[ab:]{0,2}|host:[ab]", 0..4)), 1..60),
     ) {
-        let mut contexts = Contexts::new(1 << 24);
+        let mut contexts = Contexts::new(1 << 24, |_| ());
         let mut model = std::collections::HashMap::new();
         for (name, tags) in spellings {
             let joined = tags.join(",");
@@ -143,7 +143,7 @@ proptest! {
         ),
     ) {
         let idle = Stamp::from_s(1021);
-        let mut contexts = Contexts::new(8000);
+        let mut contexts = Contexts::new(8000, |_| ());
         let mut held: Vec<(Context, String, Vec<String>)> = Vec::new();
         for (what, index, name, mut tags) in steps {
             match what {

@@ -15,7 +15,7 @@ fn context_of(texts: &mut Texts, name: &str, host: &str, tags: &[&str]) -> Conte
 
 #[test]
 fn a_text_that_several_bear_is_kept_once() {
-    let mut texts = Texts::new(1 << 20);
+    let mut texts = Texts::new(1 << 20, |_| ());
     let _one = context(&mut texts, "requests", &["env:prod", "path:/a"]);
     let bytes = texts.bytes();
     let two = context(&mut texts, "requests", &["path:/b", "env:prod"]);
@@ -26,7 +26,7 @@ fn a_text_that_several_bear_is_kept_once() {
 
 #[test]
 fn a_tag_that_comes_again_is_left_out() {
-    let mut texts = Texts::new(1 << 20);
+    let mut texts = Texts::new(1 << 20, |_| ());
     let one = context(&mut texts, "requests", &["b", "a", "b", "c", "a", "b", ""]);
     assert!(one.tags().eq(["b", "a", "c", ""]));
     assert!(one.telling_tags().eq(["b", "a", "c"]));
@@ -41,7 +41,7 @@ fn tags_that_only_have_the_same_hash_stay() {
 
 #[test]
 fn texts_go_with_the_last_context_that_bears_them() {
-    let mut texts = Texts::new(1 << 20);
+    let mut texts = Texts::new(1 << 20, |_| ());
     let one = context(&mut texts, "requests", &["env:prod", "path:/a"]);
     let two = context(&mut texts, "requests", &["env:prod"]);
     texts.give_back(one).unwrap();
@@ -54,7 +54,7 @@ fn texts_go_with_the_last_context_that_bears_them() {
 
 #[test]
 fn a_context_that_somebody_else_has_is_not_taken_back() {
-    let (mut texts, mut others) = (Texts::new(1 << 20), Texts::new(1 << 20));
+    let (mut texts, mut others) = (Texts::new(1 << 20, |_| ()), Texts::new(1 << 20, |_| ()));
     let one = context(&mut texts, "requests", &["env:prod"]);
     let shared = one.clone();
     let one = texts.give_back(one).unwrap_err();
@@ -67,7 +67,7 @@ fn a_context_that_somebody_else_has_is_not_taken_back() {
 
 #[test]
 fn a_context_outlives_the_texts_it_was_made_of() {
-    let mut texts = Texts::new(1 << 20);
+    let mut texts = Texts::new(1 << 20, |_| ());
     let one = context(&mut texts, "requests", &["env:prod"]);
     drop(texts);
     assert!(one.tags().eq(["env:prod"]));
@@ -75,7 +75,7 @@ fn a_context_outlives_the_texts_it_was_made_of() {
 
 #[test]
 fn the_same_series_by_whichever_worker_and_in_whichever_order() {
-    let (mut texts, mut others) = (Texts::new(1 << 20), Texts::new(1 << 20));
+    let (mut texts, mut others) = (Texts::new(1 << 20, |_| ()), Texts::new(1 << 20, |_| ()));
     let one = context(&mut texts, "requests", &["a", "b", ""]);
     assert!(one.same_series(&context(&mut others, "requests", &["b", "a"])));
     assert!(!one.same_series(&context(&mut others, "requests", &["b", "c"])));
@@ -86,7 +86,7 @@ fn the_same_series_by_whichever_worker_and_in_whichever_order() {
 
 #[test]
 fn what_there_is_no_room_for_leaves_nothing_behind() {
-    let mut texts = Texts::new(1 << 12);
+    let mut texts = Texts::new(1 << 12, |_| ());
     let one = context(&mut texts, "requests", &["env:prod"]);
     let (bytes, known) = (texts.bytes(), texts.known.len());
     let long = "x".repeat(1 << 12);
@@ -100,7 +100,7 @@ fn what_there_is_no_room_for_leaves_nothing_behind() {
 
 #[test]
 fn a_text_stays_where_it_is_found_though_it_was_hashed_for_others() {
-    let (mut texts, others) = (Texts::new(1 << 20), Texts::new(1 << 20));
+    let (mut texts, others) = (Texts::new(1 << 20, |_| ()), Texts::new(1 << 20, |_| ()));
     let identity = Identity { name: "requests".into(), host: "host".into(), tags: Vec::new() };
     let one = texts.context(&others.meaning(&identity)).unwrap();
     texts.give_back(one).unwrap();
