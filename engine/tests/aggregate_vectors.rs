@@ -14,7 +14,6 @@ use lastdrop_engine::datagram::{Datagram, Extent, Transport};
 use lastdrop_engine::enrich::Enricher;
 use lastdrop_engine::inline::Inline;
 use lastdrop_engine::ledger::Balance;
-use lastdrop_engine::limits::CONTEXT_BYTES_DEFAULT;
 use lastdrop_engine::merge::{Incomplete, Item, MergeSettings};
 use lastdrop_engine::message::LineEnd;
 use lastdrop_engine::sampler::LateArrival;

@@ -469,3 +469,25 @@ fn checked(status: c_int) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests;
+
+// Here and not in the folder: what is left in memory is only to be seen without its type's promise.
+#[cfg(test)]
+mod discarding {
+    use super::*;
+
+    #[test]
+    fn whole_pages_are_discarded_and_nothing_else() {
+        const PAGE_BYTES_MAX: usize = 64 << 10;
+        let mut memory = vec![MaybeUninit::new(7_u8); 16 * PAGE_BYTES_MAX];
+        // Neither begins nor ends at a page.
+        discard_pages(&mut memory[1..15 * PAGE_BYTES_MAX]);
+        // SAFETY: it was filled, and what the kernel took is zero.
+        let bytes: Vec<_> = memory.iter().map(|byte| unsafe { byte.assume_init() }).collect();
+        let kept = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 7);
+        assert!(kept(&bytes[..1]) && kept(&bytes[15 * PAGE_BYTES_MAX..]));
+        assert!(bytes[PAGE_BYTES_MAX..14 * PAGE_BYTES_MAX].iter().all(|byte| *byte == 0));
+        discard_pages(&mut memory[1..100]);
+        discard_pages(&mut []);
+        assert!(kept(&bytes[..1]));
+    }
+}
