@@ -32,7 +32,6 @@ const SHIPPED: &[(&str, &str)] = &shipped!(
     "rss_dsd_medium",
     "rss_dsd_heavy",
     "rss_dsd_ultraheavy",
-    "rss_dsd_ultraheavy_whole",
     "uds_dogstatsd_to_api",
     "uds_dogstatsd_to_api_v3",
     "uds_dogstatsd_20mb_12k_contexts_20_senders",
