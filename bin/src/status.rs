@@ -118,6 +118,7 @@ pub(crate) fn snapshot(facts: &Facts, report: &Report, rates: &mut Rates) -> Val
 fn contexts(facts: &Facts, report: &Report) -> Value {
     let workers = facts.ledgers.workers();
     let busiest = |(context, samples): &(Context, u64)| {
+        let context = context.get();
         let tags: Vec<_> = context.tags().collect();
         json!({ "name": context.name(), "tags": tags, "samples": samples })
     };

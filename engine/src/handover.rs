@@ -7,7 +7,7 @@ use crate::ledger::WorkerCounts;
 use crate::limits::{BUCKET_RING_LEN, RETURN_RING_LEN};
 use crate::message::Kind;
 use crate::series::{Event, SeriesKind, ServiceCheck};
-use crate::time::{Slot, Stamp};
+use crate::time::{Second, Slot, Stamp};
 use std::collections::VecDeque;
 
 /// A context that the merge has not heard of yet.
@@ -21,7 +21,7 @@ pub struct Definition {
     pub kind: Kind,
     /// Arrival of its first sample.
     pub first: Stamp,
-    /// Estimated bytes of the list of its tags and of the texts that it was the first to bear.
+    /// Estimated bytes of its record and of the texts that it was the first to bear.
     pub bytes: usize,
 }
 
@@ -94,7 +94,7 @@ pub struct Seen {
 impl Seen {
     /// When the contexts in `bucket` were last sampled, as `seen` tells by their number in the worker.
     #[must_use]
-    pub fn of(bucket: &Bucket, seen: impl Fn(ContextId) -> Stamp) -> Self {
+    pub fn of(bucket: &Bucket, seen: impl Fn(ContextId) -> Second) -> Self {
         let start_s = bucket.start_s();
         let since = |id: ContextId| {
             let seen = seen(id);

@@ -3,7 +3,7 @@
 //! Series and sketches are borrowed views, so that a flush of 100,000 contexts copies no string;
 //! events and checks are rare and owned.
 
-use crate::context::{Context, Tag};
+use crate::context::{ContextRef, Tag};
 use crate::limits::SLOT_S;
 
 /// How the intake reads the values of a series; the numbers are those of the v2 and v3 payloads.
@@ -101,62 +101,26 @@ impl<'a> Tags<'a> {
     pub fn iter(self) -> impl Iterator<Item = &'a str> {
         self.global.iter().map(Tag::as_str).chain(self.own.iter())
     }
-
-    /// How many tags both parts hold.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.own.len() + self.global.len()
-    }
-
-    /// True if there is no tag at all.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.own.is_empty() && self.global.is_empty()
-    }
 }
 
 /// The tags that a series has to itself.
 #[derive(Clone, Copy, Debug)]
 pub enum OwnTags<'a> {
     /// Those of a context.
-    Context(&'a Context),
+    Context(ContextRef<'a>),
     /// Those of something else.
     List(&'a [Tag]),
 }
 
 impl<'a> OwnTags<'a> {
-    /// How many there are.
-    #[must_use]
-    pub fn len(self) -> usize {
-        match self {
-            Self::Context(context) => context.tags().len(),
-            Self::List(tags) => tags.len(),
-        }
-    }
-
-    /// True if there is none.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self.len() == 0
-    }
-
-    /// The tag at a position.
-    ///
-    /// # Panics
-    ///
-    /// If there are not so many.
-    #[must_use]
-    #[inline]
-    pub fn get(self, at: usize) -> &'a str {
-        match self {
-            Self::Context(context) => context.tag(at),
-            Self::List(tags) => tags[at].as_str(),
-        }
-    }
-
     /// All of them.
+    #[inline]
     pub fn iter(self) -> impl Iterator<Item = &'a str> + Clone {
-        (0..self.len()).map(move |at| self.get(at))
+        let (context, list) = match self {
+            Self::Context(context) => (Some(context.tags()), &[][..]),
+            Self::List(tags) => (None, tags),
+        };
+        context.into_iter().flatten().chain(list.iter().map(Tag::as_str))
     }
 }
 

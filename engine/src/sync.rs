@@ -4,6 +4,9 @@
 /// Also under the checker: its own counting publishes nothing that anything here relies on.
 pub(crate) use std::sync::Arc;
 
+/// Likewise; one that stands in memory of other kinds of data.
+pub(crate) use std::sync::atomic::AtomicU32;
+
 #[cfg(lastdrop_loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 #[cfg(not(lastdrop_loom))]

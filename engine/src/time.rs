@@ -40,10 +40,36 @@ impl Stamp {
         self.0 / NS_PER_S
     }
 
+    /// The second that this instant belongs to.
+    #[must_use]
+    #[inline]
+    pub fn second(self) -> Second {
+        Second(u32::try_from(self.seconds()).unwrap_or(u32::MAX))
+    }
+
     /// The slot this instant belongs to.
     #[must_use]
     pub const fn slot(self) -> Slot {
         Slot::containing(self.seconds())
+    }
+}
+
+/// A second of the time line, small because there is one for each context: seconds since 1970. Until
+/// 2106; later ones are the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Second(u32);
+
+impl Second {
+    /// Seconds since 1970.
+    #[must_use]
+    pub const fn seconds(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Seconds since 1970 when `seconds` more are over.
+    #[must_use]
+    pub const fn after(self, seconds: u64) -> u64 {
+        self.seconds().saturating_add(seconds)
     }
 }
 

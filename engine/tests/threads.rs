@@ -199,7 +199,7 @@ fn texts_are_read_while_others_come_and_go() {
             let tags = vec![shared.into(), own.into()];
             let identity = Identity { name: name.into(), host: "".into(), tags };
             let inserted = contexts.insert_meaning(&identity, Stamp::from_s(number)).expect("room");
-            let context = contexts.context(inserted.id()).cloned().expect("just made");
+            let context = contexts.context(inserted.id()).expect("just made").share();
             send.send((number, context)).expect("the reader is there");
             if number % 50 == 0 {
                 contexts.expire(Stamp::from_s(number), alive, |_| false);
@@ -213,7 +213,7 @@ fn texts_are_read_while_others_come_and_go() {
     });
 
     fn check(number: u64, context: &Context) {
-        let texts = texts(number);
+        let (texts, context) = (texts(number), context.get());
         assert_eq!(context.name(), texts[0]);
         assert!(context.tags().eq(&texts[1..]));
     }

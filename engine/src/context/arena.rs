@@ -1,31 +1,41 @@
-//! Where texts stand: bytes that never move, each text told by a number of four bytes.
+//! Where texts and records of contexts stand: blocks of bytes that never move, each told by a number
+//! of four bytes.
 //!
-//! One thread, which has the [`Arena`], adds and removes texts; others read through the [`Region`]
-//! that they share with it, at the same time. A text takes its bytes and eight more; a pointer to it
+//! One thread, which has the [`Arena`], adds and removes blocks; others read through the [`Region`]
+//! that they share with it, at the same time. A block takes its bytes and four more; a pointer to it
 //! and an allocation of its own would take some 24.
 //!
 //! ```text
-//!  text   length │ holders │ bytes, filled up to a word
-//!  gap    words, and the highest bit │ unused
+//!  block  size in bytes: 16 bits │ note: 15 bits │ bytes, filled up to a word
+//!  long   0xffff                 │ note          │ size: 32 bits │ bytes, filled up to a word
+//!  gap    words: 31 bits, and the highest bit    │ unused
+//!
+//!  text   note: how many hold it; the largest number stays, and with it the text
+//!  record note: whether it has a host; bytes: how many own it, 32 bits │ numbers of texts
 //! ```
 //!
 //! The region is as large as it may ever become, in words of four bytes. What nobody has written to
 //! is address space and no memory.
 //!
-//! What is removed is listed as gaps in one walk over all texts, which joins neighbours, as soon as
-//! an eighth of the arena is to be gained. Long gaps, and what is behind the last text, go back to
+//! What is removed is listed as gaps in one walk over all blocks, which joins neighbours, as soon as
+//! an eighth of the arena is to be gained. Long gaps, and what is behind the last block, go back to
 //! the system.
 
-use crate::sync::Arc;
+use super::packed::NUMBERS_END;
+use crate::sync::{Arc, AtomicU32};
 use std::cell::UnsafeCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::num::NonZeroU32;
 use std::slice;
 use std::str;
 
-/// Words of the largest region: 8 GiB.
-const REGION_WORDS_MAX: usize = 1 << 31;
+/// Words of the largest region: 4 GiB, as many as have numbers.
+const REGION_WORDS_MAX: usize = NUMBERS_END as usize;
+
+/// Number of the first word that is anybody's, so that no record's is 0.
+const FIRST: u32 = 1;
 
 /// Words of the smallest region that is worth having.
 const REGION_WORDS_MIN: usize = 1 << 10;
@@ -36,15 +46,35 @@ const DISCARDED_WORDS_MIN: u32 = if cfg!(test) { 8 } else { 1 << 14 };
 /// Gives memory back to the system, which stays where it is with anything in it.
 pub type Discard = fn(&mut [MaybeUninit<u8>]);
 
-/// Words in front of a text's bytes: its length in bytes, and how many hold it.
-const HEADER_WORDS: u32 = 2;
+/// The size that says that a block's own size is in the word behind.
+const SIZE_LONG: u16 = u16::MAX;
 
-/// The bit that says that the rest is the length of a gap in words.
-const GAP: u32 = 1 << 31;
+/// The bit of a note that says that the rest, with the size, is the length of a gap in words.
+const GAP: u16 = 1 << 15;
 
-/// Number of a text: that of the word at which it begins.
+/// The largest note.
+pub(super) const NOTE_MAX: u16 = GAP - 1;
+
+/// Bytes of a record that say how many own it.
+const OWNERS_BYTES: usize = size_of::<AtomicU32>();
+
+/// Number of a text: that of the word at which its block begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct TextId(u32);
+pub(super) struct TextId(pub(super) u32);
+
+/// Number of a record, likewise; so none takes no more room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RecordId(NonZeroU32);
+
+/// What a record holds.
+pub(super) struct Record<'a> {
+    /// How many own it besides the worker that made it.
+    pub(super) owners: &'a AtomicU32,
+    /// A note of who made it.
+    pub(super) note: u16,
+    /// What stands in it.
+    pub(super) bytes: &'a [u8],
+}
 
 /// The memory of an arena, for those who read.
 pub(super) struct Region(Vec<Word>);
@@ -52,16 +82,17 @@ pub(super) struct Region(Vec<Word>);
 #[repr(transparent)]
 struct Word(UnsafeCell<MaybeUninit<u32>>);
 
-// SAFETY: the words of a text are written by the thread that has the arena, before anybody else can
-// have its number and after nobody has it any more (`Arena::remove`); the count of holders is read
-// and written by that thread alone. Run by the tests below, and by the thread sanitizer.
-#[allow(unsafe_code, reason = "text that one thread adds while others read what stands there")]
+// SAFETY: the words of a block are written by the thread that has the arena, before anybody else can
+// have its number and after nobody has it any more (`Arena::remove_text`, `Arena::remove_record`).
+// The note of a text is read and written by that thread alone, and how many own a record is an
+// atomic. Run by the tests below, and by the thread sanitizer.
+#[allow(unsafe_code, reason = "blocks that one thread adds while others read what stands there")]
 unsafe impl Sync for Word {}
 
 /// The end of an arena that adds and removes.
 #[derive(Debug)]
 pub(super) struct Arena {
-    /// Of no words until there is a text.
+    /// Of no words until there is a block.
     region: Arc<Region>,
     /// Words that the region is to have.
     words_max: usize,
@@ -104,13 +135,63 @@ impl Region {
     #[inline]
     #[allow(unsafe_code, reason = "see `Word`")]
     pub(super) unsafe fn text(&self, id: TextId) -> &str {
-        let start = self.word(id.0);
-        // SAFETY: a text begins with its length; its bytes were copied from a `str`, and nobody
-        // writes to them while the caller borrows them.
+        // SAFETY: the bytes of a text were copied from a `str`, and nobody writes to them while the
+        // caller borrows them.
         unsafe {
-            let bytes = start.add(HEADER_WORDS as usize).cast::<u8>();
-            str::from_utf8_unchecked(slice::from_raw_parts(bytes, start.read() as usize))
+            let (bytes, len) = self.block(id.0);
+            str::from_utf8_unchecked(slice::from_raw_parts(bytes, len))
         }
+    }
+
+    /// The record of a number.
+    ///
+    /// # Safety
+    ///
+    /// The number is of this arena, came to this thread after the record was added, and the record is
+    /// not removed as long as it is borrowed.
+    #[inline]
+    #[allow(unsafe_code, reason = "see `Word`")]
+    pub(super) unsafe fn record(&self, id: RecordId) -> Record<'_> {
+        // SAFETY: a record begins with an aligned word that only atomics touch once the number is
+        // known to others; nobody writes to the rest, nor to the note, while the caller borrows them.
+        unsafe {
+            let (start, len) = self.block(id.0.get());
+            Record {
+                owners: AtomicU32::from_ptr(start.cast()),
+                note: self.note(id.0.get()).read(),
+                bytes: slice::from_raw_parts(start.add(OWNERS_BYTES), len - OWNERS_BYTES),
+            }
+        }
+    }
+
+    /// The address of a record, for one who wants to have it brought nearer.
+    #[inline]
+    pub(super) fn address(&self, id: RecordId) -> *const u8 {
+        self.word(id.0.get()).cast()
+    }
+
+    /// Where the bytes of a block begin, and how many there are.
+    ///
+    /// # Safety
+    ///
+    /// A block begins at this number, and this thread knows of it since.
+    #[inline]
+    #[allow(unsafe_code, reason = "see `Word`")]
+    unsafe fn block(&self, number: u32) -> (*mut u8, usize) {
+        let start = self.word(number);
+        // SAFETY: a block begins with its size, which doesn't change.
+        unsafe {
+            match start.cast::<u16>().read() {
+                SIZE_LONG => (start.add(2).cast(), start.add(1).read() as usize),
+                size => (start.add(1).cast(), size.into()),
+            }
+        }
+    }
+
+    /// Where the note of a block, or a gap, is.
+    #[inline]
+    fn note(&self, number: u32) -> *mut u16 {
+        self.word(number).cast::<u16>().wrapping_add(1)
     }
 
     /// The address of a word, with the right to all of the region.
@@ -121,12 +202,12 @@ impl Region {
 }
 
 impl Arena {
-    /// No texts; as many bytes of them as a region may have, with all that is between them.
+    /// No blocks; as many bytes of them as a region may have, with all that is between them.
     pub(super) fn new(bytes_max: usize, discard: Discard) -> Self {
         Self {
             region: Arc::new(Region(Vec::new())),
             words_max: (bytes_max / 4).clamp(REGION_WORDS_MIN, REGION_WORDS_MAX),
-            end: 0,
+            end: FIRST,
             gaps: BTreeMap::new(),
             removed: 0,
             discard,
@@ -139,31 +220,25 @@ impl Arena {
     }
 
     /// Adds a text that nobody holds yet. None if there is no room.
-    pub(super) fn add(&mut self, text: &str) -> Option<TextId> {
-        let len = u32::try_from(text.len()).ok().filter(|len| len & GAP == 0)?;
-        let words = words_of(len)?;
-        let number = self.take_gap(words).or_else(|| self.take_unused(words))?;
-        let start = self.region.word(number);
-        // SAFETY: these words were never used, or removed; both ways took them for this text alone.
-        #[allow(unsafe_code, reason = "see `Word`")]
-        unsafe {
-            start.write(len);
-            start.add(1).write(0);
-            let bytes = start.add(HEADER_WORDS as usize).cast::<u8>();
-            bytes.copy_from_nonoverlapping(text.as_ptr(), text.len());
-        }
-        Some(TextId(number))
+    pub(super) fn add_text(&mut self, text: &str) -> Option<TextId> {
+        Some(TextId(self.add(0, [text.as_bytes(), &[]])?))
     }
 
-    /// How many hold a text: for the owner to keep.
+    /// Adds a record that nobody owns but the caller. None if there is no room.
+    pub(super) fn add_record(&mut self, note: u16, bytes: &[u8]) -> Option<RecordId> {
+        debug_assert!(note <= NOTE_MAX, "the highest bit makes it a gap");
+        self.add(note, [&[0; OWNERS_BYTES], bytes]).and_then(NonZeroU32::new).map(RecordId)
+    }
+
+    /// How many hold a text: for the owner to keep, up to [`NOTE_MAX`].
     ///
     /// # Safety
     ///
     /// The number is of this arena and the text not removed.
     #[allow(unsafe_code, reason = "see `Word`")]
-    pub(super) unsafe fn holders(&mut self, id: TextId) -> &mut u32 {
-        // SAFETY: a text has this word, and nobody reaches it but through the only arena.
-        unsafe { &mut *self.region.word(id.0).add(1) }
+    pub(super) unsafe fn holders(&mut self, id: TextId) -> &mut u16 {
+        // SAFETY: a block has a note, and nobody reaches that of a text but through the only arena.
+        unsafe { &mut *self.region.note(id.0) }
     }
 
     /// Takes a text away.
@@ -172,16 +247,61 @@ impl Arena {
     ///
     /// The number is of this arena, and nobody has it any more who would read the text.
     #[allow(unsafe_code, reason = "see `Word`")]
-    pub(super) unsafe fn remove(&mut self, id: TextId) {
-        // SAFETY: a text begins with its length; nobody else looks at it any more.
-        let len = unsafe { self.region.word(id.0).read() };
+    pub(super) unsafe fn remove_text(&mut self, id: TextId) {
+        // SAFETY: as the caller has it.
+        unsafe { self.remove(id.0) }
+    }
+
+    /// Takes a record away.
+    ///
+    /// # Safety
+    ///
+    /// The number is of this arena, and nobody has it any more who would read the record.
+    #[allow(unsafe_code, reason = "see `Word`")]
+    pub(super) unsafe fn remove_record(&mut self, id: RecordId) {
+        // SAFETY: as the caller has it.
+        unsafe { self.remove(id.0.get()) }
+    }
+
+    /// Makes a block of two pieces.
+    fn add(&mut self, note: u16, pieces: [&[u8]; 2]) -> Option<u32> {
+        let [first, second] = pieces;
+        let len = first.len() + second.len();
+        let words = words_of(len)?;
+        let number = self.take_gap(words).or_else(|| self.take_unused(words))?;
+        let start = self.region.word(number);
+        // SAFETY: these words were never used, or removed; both ways took them for this block alone.
+        #[allow(unsafe_code, reason = "see `Word`")]
+        unsafe {
+            let size = u16::try_from(len).unwrap_or(SIZE_LONG);
+            start.cast::<u16>().write(size);
+            self.region.note(number).write(note);
+            if size == SIZE_LONG {
+                start.add(1).write(u32::try_from(len).ok()?);
+            }
+            let (bytes, _) = self.region.block(number);
+            bytes.copy_from_nonoverlapping(first.as_ptr(), first.len());
+            bytes.add(first.len()).copy_from_nonoverlapping(second.as_ptr(), second.len());
+        }
+        Some(number)
+    }
+
+    /// Takes a block away.
+    ///
+    /// # Safety
+    ///
+    /// A block of this arena begins at this number, and nobody has it any more who would read it.
+    #[allow(unsafe_code, reason = "see `Word`")]
+    unsafe fn remove(&mut self, number: u32) {
+        // SAFETY: nobody else looks at the block any more.
+        let (_, len) = unsafe { self.region.block(number) };
         if let Some(words) = words_of(len) {
-            self.mark_gap(id.0, words);
+            self.mark_gap(number, words);
             self.removed += words as usize;
         }
     }
 
-    /// Has what was removed used again, if it is worth a walk. O(texts).
+    /// Has what was removed used again, if it is worth a walk. O(blocks).
     pub(super) fn settle(&mut self) {
         if self.removed > self.end as usize / 8 {
             self.list_gaps();
@@ -213,31 +333,34 @@ impl Arena {
         Some(number)
     }
 
-    /// Lists all gaps anew, neighbours as one. O(texts).
+    /// Lists all gaps anew, neighbours as one. O(blocks).
     fn list_gaps(&mut self) {
         self.gaps.clear();
         self.removed = 0;
         let mut gap = None::<(u32, u32)>;
-        let mut number = 0;
+        let mut number = FIRST;
         while number < self.end {
-            // SAFETY: every word before the end belongs to a text or a gap, and the walk goes from one
-            // to the next.
-            #[allow(unsafe_code, reason = "see `Word`")]
-            let header = unsafe { self.region.word(number).read() };
-            let words = if header & GAP == 0 {
-                if let Some((number, words)) = gap.take() {
-                    self.list_gap(number, words);
-                    self.discard(number + 1, words - 1);
+            let words = match self.gap(number) {
+                None => {
+                    if let Some((number, words)) = gap.take() {
+                        self.list_gap(number, words);
+                        self.discard(number + 1, words - 1);
+                    }
+                    // SAFETY: every word before the end belongs to a block or a gap, and the walk goes
+                    // from one to the next.
+                    #[allow(unsafe_code, reason = "see `Word`")]
+                    let (_, len) = unsafe { self.region.block(number) };
+                    words_of(len).unwrap_or(u32::MAX)
                 }
-                words_of(header).unwrap_or(u32::MAX)
-            } else {
-                let words = header & !GAP;
-                gap = Some(gap.map_or((number, words), |(first, before)| (first, before + words)));
-                words
+                Some(words) => {
+                    let (first, before) = gap.unwrap_or((number, 0));
+                    gap = Some((first, before + words));
+                    words
+                }
             };
             number = number.saturating_add(words);
         }
-        // What is behind the last text is as good as unused.
+        // What is behind the last block is as good as unused.
         if let Some((number, words)) = gap {
             self.end = number;
             self.discard(number, words);
@@ -263,22 +386,44 @@ impl Arena {
     }
 
     fn mark_gap(&mut self, number: u32, words: u32) {
-        // SAFETY: the caller has taken these words from a text or a longer gap.
+        let [low, high] = halves(words);
+        let start = self.region.word(number).cast::<u16>();
+        // SAFETY: the caller has taken these words from a block or a longer gap.
         #[allow(unsafe_code, reason = "see `Word`")]
         unsafe {
-            self.region.word(number).write(GAP | words);
+            start.write(low);
+            start.add(1).write(GAP | high);
         }
+    }
+
+    /// The length in words, if it is a gap that begins here.
+    fn gap(&self, number: u32) -> Option<u32> {
+        // SAFETY: a block or a gap begins at each number that the walk comes to.
+        #[allow(unsafe_code, reason = "see `Word`")]
+        let (low, high) = unsafe {
+            let start = self.region.word(number).cast::<u16>();
+            (start.read(), start.add(1).read())
+        };
+        (high & GAP != 0).then_some(u32::from(high & !GAP) << 16 | u32::from(low))
     }
 }
 
-/// Words that a text takes.
-fn words_of(len: u32) -> Option<u32> {
-    len.div_ceil(4).checked_add(HEADER_WORDS)
+/// The lower and the upper half.
+#[expect(clippy::cast_possible_truncation, reason = "the rest is in the other half")]
+fn halves(words: u32) -> [u16; 2] {
+    [words as u16, (words >> 16) as u16]
+}
+
+/// Words that a block of so many bytes takes, if there can be such a block.
+fn words_of(len: usize) -> Option<u32> {
+    let header = if len < SIZE_LONG.into() { 1 } else { 2 };
+    u32::try_from(len.div_ceil(4) + header).ok().filter(|words| *words < NUMBERS_END)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::Ordering;
     use proptest::prelude::*;
 
     /// Cases of a property: few where each access is checked.
@@ -303,7 +448,7 @@ mod tests {
 
     impl Checked {
         fn add(&mut self, text: &str) -> TextId {
-            let id = self.arena.add(text).unwrap();
+            let id = self.arena.add_text(text).unwrap();
             self.texts.push((id, text.to_owned()));
             id
         }
@@ -312,7 +457,7 @@ mod tests {
         fn remove(&mut self, at: usize) {
             let (id, _) = self.texts.swap_remove(at);
             // SAFETY: it was in the arena, and nothing knows its number any more.
-            unsafe { self.arena.remove(id) };
+            unsafe { self.arena.remove_text(id) };
             self.arena.settle();
         }
 
@@ -325,10 +470,12 @@ mod tests {
         }
 
         fn words_used(&self) -> usize {
-            self.texts
-                .iter()
-                .filter_map(|(_, text)| words_of(u32::try_from(text.len()).ok()?))
-                .sum::<u32>() as usize
+            self.texts.iter().filter_map(|(_, text)| words_of(text.len())).sum::<u32>() as usize
+        }
+
+        /// Words below the end: the first, those of texts, and those of gaps.
+        fn words_in_all(&self) -> usize {
+            FIRST as usize + self.words_used() + self.words_of_gaps()
         }
 
         /// Words below the end that no text has.
@@ -339,15 +486,52 @@ mod tests {
         }
     }
 
+    /// Around the size that stands in a word of its own, and with a gap of many words in its place.
+    #[test]
+    fn long_texts_read_as_they_were_added() {
+        let mut checked = Checked::default();
+        for len in [65_534, 65_535, 65_536, 300_000, 0] {
+            checked.add(&"x".repeat(len));
+        }
+        checked.check();
+        checked.remove(3);
+        checked.arena.list_gaps();
+        checked.check();
+        assert_eq!(checked.words_of_gaps(), 300_000 / 4 + 2);
+        checked.add(&"y".repeat(299_999));
+        checked.check();
+    }
+
+    #[test]
+    #[allow(unsafe_code, reason = "each record is read before it is removed")]
+    fn a_record_is_counted_and_noted() {
+        let mut checked = Checked::default();
+        checked.add("before");
+        let id = checked.arena.add_record(NOTE_MAX, b"bytes").unwrap();
+        checked.add("behind");
+        // SAFETY: it was added here and not removed.
+        let record = unsafe { checked.arena.region().record(id) };
+        assert_eq!((record.note, record.bytes), (NOTE_MAX, &b"bytes"[..]));
+        assert_eq!(record.owners.load(Ordering::Relaxed), 0);
+        record.owners.store(u32::MAX, Ordering::Relaxed);
+        checked.check();
+        // SAFETY: likewise, and nobody looks at it any more.
+        unsafe { checked.arena.remove_record(id) };
+        checked.arena.list_gaps();
+        assert_eq!(checked.words_of_gaps(), 4);
+        checked.check();
+    }
+
     #[test]
     fn what_has_no_room_is_not_added() {
         let mut checked =
             Checked { arena: Arena::new(REGION_WORDS_MIN * 4, spoil), ..Checked::default() };
         checked.add("one");
-        let most = (REGION_WORDS_MIN - 3 - HEADER_WORDS as usize) * 4;
-        assert_eq!(checked.arena.add(&"a".repeat(most + 1)), None);
+        // The first word, two of the first text, one of this one.
+        let most = (REGION_WORDS_MIN - 4) * 4;
+        assert_eq!(checked.arena.add_text(&"a".repeat(most + 1)), None);
         checked.add(&"a".repeat(most));
-        assert_eq!(checked.arena.add(""), None);
+        assert_eq!(checked.arena.add_text(""), None);
         checked.check();
         checked.remove(1);
         checked.add("other");
@@ -373,8 +557,8 @@ mod tests {
             let text = format!("text {number}...");
             checked.remove(checked.texts.iter().position(|(_, known)| *known == text).unwrap());
         }
-        // Four texts of five words each.
-        checked.add(&"x".repeat(72));
+        // Four texts of four words each.
+        checked.add(&"x".repeat(60));
         checked.check();
         assert_eq!((checked.arena.end, checked.words_of_gaps()), (end, 0));
     }
@@ -413,7 +597,7 @@ mod tests {
             }
         }
         checked.add("again");
-        assert_eq!(checked.arena.end as usize, checked.words_used());
+        assert_eq!(checked.arena.end as usize, checked.words_in_all());
         assert!(checked.arena.gaps.is_empty());
     }
 
@@ -441,18 +625,12 @@ mod tests {
                 } else {
                     checked.add(&text);
                 }
-                prop_assert_eq!(
-                    checked.words_used() + checked.words_of_gaps(),
-                    checked.arena.end as usize
-                );
+                prop_assert_eq!(checked.words_in_all(), checked.arena.end as usize);
             }
             checked.check();
             checked.arena.list_gaps();
             checked.check();
-            prop_assert_eq!(
-                checked.words_used() + checked.words_of_gaps(),
-                checked.arena.end as usize
-            );
+            prop_assert_eq!(checked.words_in_all(), checked.arena.end as usize);
         }
     }
 }

@@ -5,19 +5,22 @@
 //! costs one hash and one probe, only an unseen one is enriched and looked up by what it means.
 
 mod arena;
+mod packed;
 mod prefetch;
+mod record;
 mod spelling;
 mod table;
 mod tag;
 mod texts;
 
 pub use arena::Discard;
+pub use record::{Context, ContextRef};
 pub use spelling::Spelling;
 pub use table::{Contexts, Guess, Inserted, LimitReached, Place, Retired};
 pub use tag::Tag;
-pub use texts::Context;
 
 pub(crate) use self::prefetch::prefetch;
+pub(crate) use self::record::Shelf;
 pub(crate) use self::texts::hash_context;
 
 use std::borrow::Cow;

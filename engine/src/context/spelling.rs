@@ -3,7 +3,7 @@
 //! Names and tags are compared with the texts that the context has already. A context keeps no second
 //! copy of a spelling unless enrichment changed more than the order of its tags.
 
-use super::Context;
+use super::ContextRef;
 use super::texts::Texts;
 use crate::limits::ALIAS_BYTES_FIXED;
 
@@ -32,16 +32,21 @@ pub(super) enum Form {
     Copy(Box<(usize, Box<[u8]>)>),
 }
 
-impl Context {
+impl ContextRef<'_> {
     /// Whether name and tags are spelled so, in the context's own order.
     #[inline]
-    pub(super) fn is_spelled(&self, spelling: Spelling<'_>) -> bool {
-        is_same(self.name().as_bytes(), spelling.name) && is_joined(spelling.tags, self.tags())
+    pub(super) fn is_spelled(self, spelling: Spelling<'_>) -> bool {
+        let (name, tags) = self.name_and_tags();
+        is_same(name.as_bytes(), spelling.name) && is_joined(spelling.tags, tags)
     }
 }
 
 impl Form {
-    pub(super) fn of(spelling: Spelling<'_>, context: Option<&Context>, texts: &Texts) -> Self {
+    pub(super) fn of(
+        spelling: Spelling<'_>,
+        context: Option<ContextRef<'_>>,
+        texts: &Texts,
+    ) -> Self {
         if let Some(context) = context
             && context.name().as_bytes() == spelling.name
         {
@@ -49,7 +54,7 @@ impl Form {
                 return Self::Own;
             }
             if let Some(order) = order(spelling.tags, context, texts)
-                && is_joined(spelling.tags, in_order(context, &order))
+                && is_permuted(spelling, context, &order)
             {
                 return Self::Permuted(order);
             }
@@ -59,13 +64,10 @@ impl Form {
     }
 
     /// Whether this form, of a spelling of `context`, is the given spelling, every byte of it.
-    pub(super) fn is(&self, spelling: Spelling<'_>, context: Option<&Context>) -> bool {
+    pub(super) fn is(&self, spelling: Spelling<'_>, context: Option<ContextRef<'_>>) -> bool {
         match (self, context) {
             (Self::Own, Some(context)) => context.is_spelled(spelling),
-            (Self::Permuted(order), Some(context)) => {
-                is_same(context.name().as_bytes(), spelling.name)
-                    && is_joined(spelling.tags, in_order(context, order))
-            }
+            (Self::Permuted(order), Some(context)) => is_permuted(spelling, context, order),
             (Self::Copy(copy), _) => {
                 let (name, tags) = copy.1.split_at(copy.0.min(copy.1.len()));
                 name == spelling.name && tags == spelling.tags
@@ -86,23 +88,24 @@ impl Form {
 }
 
 /// The positions of a context's tags in the order of a spelling, if it has no others.
-fn order(tags: &[u8], context: &Context, texts: &Texts) -> Option<Box<[u8]>> {
-    let mut known: Vec<_> = context.tag_ids().iter().zip(0..=u8::MAX).collect();
+fn order(tags: &[u8], context: ContextRef<'_>, texts: &Texts) -> Option<Box<[u8]>> {
+    let mut known: Vec<_> = context.tag_ids().zip(0..=u8::MAX).collect();
     known.sort_unstable();
     let tags = || tags.split(|&byte| byte == b',');
     // To its exact size: what is cut off a larger one is of no use to anybody.
     let mut order = Vec::with_capacity(tags().count());
     for tag in tags() {
-        let id = texts.find(str::from_utf8(tag).ok()?)?;
-        let found = known.binary_search_by_key(&&id, |(id, _)| *id);
+        let id = texts.find_tag(str::from_utf8(tag).ok()?)?;
+        let found = known.binary_search_by_key(&id, |(id, _)| *id);
         order.push(known.get(found.ok()?)?.1);
     }
     Some(order.into_boxed_slice())
 }
 
-/// A context's tags in the order of a spelling.
-fn in_order<'a>(context: &'a Context, order: &'a [u8]) -> impl Iterator<Item = &'a str> {
-    order.iter().map(|&at| context.tag(usize::from(at)))
+/// Whether name and tags are spelled so, with the context's tags in the given order.
+fn is_permuted(spelling: Spelling<'_>, context: ContextRef<'_>, order: &[u8]) -> bool {
+    let (name, tags) = context.name_and_placed_tags();
+    is_same(name.as_bytes(), spelling.name) && is_joined(spelling.tags, tags.in_order(order))
 }
 
 /// Whether `joined` is the given tags with a comma between each two.

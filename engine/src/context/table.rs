@@ -5,13 +5,13 @@
 //! where enrichment changed more than that. Hashes only choose where to look: keys are compared in
 //! full, so two contexts are never merged by a collision, and the seeds are random per process.
 
-use super::arena::Discard;
+use super::arena::{Discard, RecordId};
 use super::prefetch::prefetch;
 use super::spelling::{Form, Spelling};
-use super::texts::{Context, Meaning, Texts};
-use super::{ContextId, Identity};
+use super::texts::{Meaning, Texts};
+use super::{ContextId, ContextRef, Identity};
 use crate::limits::{CONTEXT_BYTES_FIXED, SPELLING_BYTES_FIXED};
-use crate::time::{NS_PER_S, Stamp};
+use crate::time::{Second, Stamp};
 use ahash::RandomState;
 use hashbrown::HashTable;
 use std::cell::LazyCell;
@@ -65,20 +65,27 @@ struct Alias {
 #[derive(Debug)]
 struct ContextSlot {
     /// None: a free number, or a spelling that the block list drops.
-    context: Option<Context>,
-    /// Time of its latest sample.
-    seen: Stamp,
-    place: Place,
-    /// Hash of the identity.
+    record: Option<RecordId>,
+    /// Hash of the identity; without a record, [`FREE`] or [`BLOCKED`].
     hash: u32,
-    state: State,
+    /// Of its latest sample.
+    seen: Second,
+    place: Place,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Free,
-    Blocked,
-    Live,
+/// The hash of a number that stands for nothing.
+const FREE: u32 = 0;
+
+/// The hash of a number that stands for a spelling that the block list drops.
+const BLOCKED: u32 = 1;
+
+// There is one for each context.
+const _: () = assert!(size_of::<ContextSlot>() == 20);
+
+impl ContextSlot {
+    fn is_free(&self) -> bool {
+        self.record.is_none() && self.hash == FREE
+    }
 }
 
 /// A worker's contexts.
@@ -93,7 +100,7 @@ pub struct Contexts {
     free: Vec<ContextId>,
     texts: Texts,
     /// Contexts without a number that the merge may still have, and with them their texts.
-    leaving: Vec<Context>,
+    leaving: Vec<RecordId>,
     /// Estimated bytes of contexts and spellings, texts apart.
     bytes: usize,
     bytes_max: usize,
@@ -175,8 +182,8 @@ impl Contexts {
         let Some(slot) = guess.0.context().and_then(|id| self.slots.get(id as usize)) else {
             return Place::default();
         };
-        if let Some(context) = &slot.context {
-            context.fetch();
+        if let Some(record) = slot.record {
+            self.texts.get(record).fetch();
         }
         slot.place
     }
@@ -218,7 +225,8 @@ impl Contexts {
         let tags = LazyCell::new(|| texts.find_tags(&meaning));
         let same = |id: &ContextId| {
             let slot = slots.get(*id as usize).filter(|slot| slot.hash == hash);
-            slot.and_then(|slot| slot.context.as_ref()).is_some_and(|context| {
+            slot.and_then(|slot| slot.record).is_some_and(|record| {
+                let context = texts.get(record);
                 *context.name() == *identity.name
                     && *context.host() == *identity.host
                     && tags.as_ref().is_some_and(|tags| *tags == context.telling_tag_ids())
@@ -247,14 +255,7 @@ impl Contexts {
         if self.bytes() >= self.bytes_max {
             return Err(LimitReached);
         }
-        let slot = ContextSlot {
-            context: None,
-            seen,
-            place: Place::default(),
-            hash: 0,
-            state: State::Blocked,
-        };
-        let id = self.add_slot(slot);
+        let id = self.add_slot(None, BLOCKED, seen);
         self.bytes += CONTEXT_BYTES_FIXED;
         self.add_spelling(hash, spelling, id);
         Ok(())
@@ -262,64 +263,63 @@ impl Contexts {
 
     /// The context of a number, or none if the number stands for a blocked spelling.
     #[must_use]
-    pub fn context(&self, id: ContextId) -> Option<&Context> {
-        self.slots.get(id as usize)?.context.as_ref()
+    #[inline]
+    pub fn context(&self, id: ContextId) -> Option<ContextRef<'_>> {
+        Some(self.texts.get(self.slots.get(id as usize)?.record?))
     }
 
     /// Notes that a context was sampled; false if the spelling is blocked.
     #[inline]
     pub fn touch(&mut self, id: ContextId, time: Stamp) -> bool {
         let Some((_, seen)) = self.sampled(id, time) else { return false };
-        *seen = time.max(*seen);
+        *seen = time.second().max(*seen);
         true
     }
 
-    /// The place of a context's entry, and the time of its latest sample, for one who has a sample of
+    /// The place of a context's entry, and the second of its latest sample, for one who has a sample of
     /// it; none if the spelling is blocked, which is noted.
     #[inline]
-    pub fn sampled(&mut self, id: ContextId, time: Stamp) -> Option<(&mut Place, &mut Stamp)> {
+    pub fn sampled(&mut self, id: ContextId, time: Stamp) -> Option<(&mut Place, &mut Second)> {
         let slot = self.slots.get_mut(id as usize)?;
-        if slot.state != State::Live {
-            slot.seen = slot.seen.max(time);
+        if slot.record.is_none() {
+            slot.seen = time.second().max(slot.seen);
             return None;
         }
         Some((&mut slot.place, &mut slot.seen))
     }
 
-    /// Time of a context's latest sample.
+    /// Second of a context's latest sample.
     #[must_use]
-    pub fn seen(&self, id: ContextId) -> Stamp {
-        self.slots.get(id as usize).map_or_else(Stamp::default, |slot| slot.seen)
+    pub fn seen(&self, id: ContextId) -> Second {
+        self.slots.get(id as usize).map_or_else(Second::default, |slot| slot.seen)
     }
 
-    /// Forgets every context that was not seen for `idle_s` seconds before `at`, save those for
-    /// which `is_held` says that an open bucket still refers to them. O(contexts).
+    /// Forgets every context that was not seen in the second of `at` nor in the `idle_s` before it, save
+    /// those for which `is_held` says that an open bucket still refers to them. O(contexts).
     pub fn expire(
         &mut self,
         at: Stamp,
         idle_s: u64,
         is_held: impl Fn(ContextId) -> bool,
     ) -> Retired {
-        let idle_ns = idle_s.saturating_mul(NS_PER_S);
         let mut retired = Retired::default();
         let mut freed = 0;
         for (id, slot) in (0..).zip(&mut self.slots) {
-            let idle = slot.seen.ns().saturating_add(idle_ns) < at.ns();
-            if slot.state == State::Free || !idle || is_held(id) {
+            let idle = slot.seen.after(idle_s) < at.seconds();
+            if slot.is_free() || !idle || is_held(id) {
                 continue;
             }
-            if let Some(context) = slot.context.take() {
+            if let Some(record) = slot.record.take() {
                 if let Ok(known) = self.identities.find_entry(spread(slot.hash), |k| *k == id) {
                     known.remove();
                 }
-                self.bytes -= context_bytes(&context);
-                self.leaving.push(context);
+                self.bytes -= context_bytes(self.texts.get(record));
+                self.leaving.push(record);
                 retired.contexts.push(id);
             } else {
                 self.bytes -= CONTEXT_BYTES_FIXED;
             }
-            slot.state = State::Free;
-            slot.place = Place::default();
+            *slot = ContextSlot { hash: FREE, place: Place::default(), ..*slot };
             self.free.push(id);
             freed += 1;
         }
@@ -327,7 +327,7 @@ impl Contexts {
             self.forget_spellings();
         }
         let leaving = std::mem::take(&mut self.leaving).into_iter();
-        self.leaving = leaving.filter_map(|context| self.texts.give_back(context).err()).collect();
+        self.leaving = leaving.filter_map(|record| self.texts.give_back(record).err()).collect();
         self.texts.settle();
         retired
     }
@@ -383,24 +383,19 @@ impl Contexts {
         seen: Stamp,
     ) -> Result<Inserted, LimitReached> {
         let bytes_before = self.texts.bytes();
-        let context = self.texts.context(meaning).ok_or(LimitReached)?;
-        let bytes = size_of_val(context.tag_ids()) + self.texts.bytes() - bytes_before;
-        self.bytes += context_bytes(&context);
-        let slot = ContextSlot {
-            context: Some(context),
-            seen,
-            place: Place::default(),
-            hash,
-            state: State::Live,
-        };
-        let id = self.add_slot(slot);
+        let record = self.texts.context(meaning).ok_or(LimitReached)?;
+        let context = self.texts.get(record);
+        let bytes = context.bytes() + self.texts.bytes() - bytes_before;
+        self.bytes += context_bytes(context);
+        let id = self.add_slot(Some(record), hash, seen);
         let slots = &self.slots;
         let rehash = |id: &ContextId| spread(slots.get(*id as usize).map_or(0, |slot| slot.hash));
         self.identities.insert_unique(spread(hash), id, rehash);
         Ok(Inserted::New { id, bytes })
     }
 
-    fn add_slot(&mut self, slot: ContextSlot) -> ContextId {
+    fn add_slot(&mut self, record: Option<RecordId>, hash: u32, seen: Stamp) -> ContextId {
+        let slot = ContextSlot { record, hash, seen: seen.second(), place: Place::default() };
         if let Some(id) = self.free.pop()
             && let Some(free) = self.slots.get_mut(id as usize)
         {
@@ -436,8 +431,7 @@ impl Contexts {
 
     fn forget_spellings(&mut self) {
         let Self { slots, spellings, aliases, aliases_free, bytes, .. } = self;
-        let is_live =
-            |id: ContextId| slots.get(id as usize).is_some_and(|slot| slot.state != State::Free);
+        let is_live = |id: ContextId| slots.get(id as usize).is_some_and(|slot| !slot.is_free());
         spellings.retain(|known| {
             let alias = known.target.alias();
             let place = alias.and_then(|number| aliases.get_mut(number as usize));
@@ -464,7 +458,7 @@ pub enum Inserted {
     New {
         /// Its number.
         id: ContextId,
-        /// Estimated bytes of the list of its tags and of the texts that it is the first to bear.
+        /// Estimated bytes of its record and of the texts that it is the first to bear.
         bytes: usize,
     },
 }
@@ -494,8 +488,8 @@ impl Target {
     }
 }
 
-fn context_bytes(context: &Context) -> usize {
-    CONTEXT_BYTES_FIXED + size_of_val(context.tag_ids())
+fn context_bytes(context: ContextRef<'_>) -> usize {
+    CONTEXT_BYTES_FIXED + context.bytes()
 }
 
 /// The half of a hash that is kept.

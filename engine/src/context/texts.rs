@@ -1,117 +1,13 @@
-//! Contexts, and the texts that they share: names and tags are kept once, whoever bears them.
+//! The texts of one worker's contexts, and the records that name them: names and tags are kept once,
+//! whoever bears them.
 
 use super::Identity;
-use super::arena::{Arena, Discard, Region, TextId};
-use super::prefetch::{CACHE_LINE_BYTES, prefetch};
+use super::arena::{Arena, Discard, NOTE_MAX, RecordId, TextId};
+use super::packed;
+use super::record::{ContextRef, HAS_HOST};
 use crate::limits::TEXT_BYTES_FIXED;
 use ahash::RandomState;
 use hashbrown::HashTable;
-use std::fmt;
-use std::sync::Arc;
-use triomphe::ThinArc;
-
-/// The identity of a series; made by a worker, shared with the merge. One word; cloning shares it.
-#[derive(Clone)]
-pub struct Context(ThinArc<Head, TextId>);
-
-#[derive(Debug)]
-struct Head {
-    region: Arc<Region>,
-    name: TextId,
-    host: TextId,
-}
-
-impl Context {
-    /// Metric name after enrichment, not empty.
-    #[must_use]
-    #[inline]
-    pub fn name(&self) -> &str {
-        self.text(self.0.header.header.name)
-    }
-
-    /// Host, may be empty.
-    #[must_use]
-    #[inline]
-    pub fn host(&self) -> &str {
-        self.text(self.0.header.header.host)
-    }
-
-    /// Tags in the order of the spelling that came first, without duplicates. An empty tag is sent,
-    /// but is no part of the identity.
-    #[inline]
-    pub fn tags(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
-        self.tag_ids().iter().map(|id| self.text(*id))
-    }
-
-    /// The tag at a position of [`Context::tags`].
-    ///
-    /// # Panics
-    ///
-    /// If there are not so many.
-    #[must_use]
-    #[inline]
-    pub fn tag(&self, at: usize) -> &str {
-        self.text(self.tag_ids()[at])
-    }
-
-    /// The tags that tell contexts apart, in any order.
-    pub fn telling_tags(&self) -> impl Iterator<Item = &str> + Clone {
-        self.tags().filter(|tag| !tag.is_empty())
-    }
-
-    /// Whether both name the same series.
-    #[must_use]
-    pub fn same_series(&self, other: &Self) -> bool {
-        self.name() == other.name()
-            && self.host() == other.host()
-            && self.sorted_telling_tags() == other.sorted_telling_tags()
-    }
-
-    fn sorted_telling_tags(&self) -> Vec<&str> {
-        let mut tags: Vec<_> = self.telling_tags().collect();
-        tags.sort_unstable();
-        tags
-    }
-
-    /// Numbers of the telling tags in ascending order.
-    pub(super) fn telling_tag_ids(&self) -> Vec<TextId> {
-        let mut ids = self.tag_ids().to_vec();
-        ids.retain(|id| !self.text(*id).is_empty());
-        ids.sort_unstable();
-        ids
-    }
-
-    /// Numbers of the tags among the texts of the worker that made the context.
-    #[inline]
-    pub(super) fn tag_ids(&self) -> &[TextId] {
-        &self.0.slice
-    }
-
-    /// Has the context brought into the cache.
-    #[inline]
-    pub(super) fn fetch(&self) {
-        let start = self.0.as_ptr().cast::<u8>();
-        prefetch(start);
-        prefetch(start.wrapping_add(CACHE_LINE_BYTES));
-    }
-
-    #[inline]
-    #[allow(unsafe_code, reason = "texts are told by numbers; see `arena`")]
-    fn text(&self, id: TextId) -> &str {
-        // SAFETY: a context has only numbers of its own arena, each of which it holds: `give_back`
-        // removes no text of a context that anybody has. A context comes to another thread after it
-        // was made.
-        unsafe { self.0.header.header.region.text(id) }
-    }
-}
-
-impl fmt::Debug for Context {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tags: Vec<_> = self.tags().collect();
-        let mut fields = f.debug_struct("Context");
-        fields.field("name", &self.name()).field("host", &self.host()).field("tags", &tags).finish()
-    }
-}
 
 /// What a context is to mean, looked up or made.
 #[derive(Debug)]
@@ -145,12 +41,22 @@ impl Meaning<'_> {
 #[derive(Debug)]
 pub(super) struct Texts {
     arena: Arena,
-    known: HashTable<TextId>,
+    /// Names and hosts.
+    names: HashTable<TextId>,
+    tags: HashTable<TextId>,
     hasher: RandomState,
     /// Estimated bytes of all texts.
     bytes: usize,
-    /// Numbers of the context that is being made; kept for its memory.
+    /// Numbers of the record that comes or goes; kept for their memory.
     ids: Vec<TextId>,
+    packed: Vec<u8>,
+}
+
+/// The table that a text stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Table {
+    Names,
+    Tags,
 }
 
 impl Texts {
@@ -158,10 +64,12 @@ impl Texts {
     pub(super) fn new(bytes_max: usize, discard: Discard) -> Self {
         Self {
             arena: Arena::new(bytes_max, discard),
-            known: HashTable::new(),
+            names: HashTable::new(),
+            tags: HashTable::new(),
             hasher: RandomState::new(),
             bytes: 0,
             ids: Vec::new(),
+            packed: Vec::new(),
         }
     }
 
@@ -174,59 +82,76 @@ impl Texts {
     }
 
     /// Makes a context. None if the arena is full.
-    pub(super) fn context(&mut self, meaning: &Meaning<'_>) -> Option<Context> {
+    pub(super) fn context(&mut self, meaning: &Meaning<'_>) -> Option<RecordId> {
         let Meaning { name, host, tags } = meaning;
+        let host = Some(host).filter(|host| !host.text.is_empty());
+        let names = [Some(name), host].into_iter().flatten();
+        let count = 1 + usize::from(host.is_some());
         let mut ids = std::mem::take(&mut self.ids);
-        let texts = [name, host].into_iter().chain(tags);
-        ids.extend(texts.map_while(|text| self.hold(*text)));
-        let context = match &*ids {
-            [name, host, held @ ..] if held.len() == tags.len() => {
-                let region = Arc::clone(self.arena.region());
-                let head = Head { region, name: *name, host: *host };
-                Some(Context(ThinArc::from_header_and_slice(head, held)))
-            }
-            held => {
-                held.iter().for_each(|id| self.release(*id));
-                None
-            }
-        };
+        ids.extend(names.map_while(|text| self.hold(*text, Table::Names)));
+        if ids.len() == count {
+            ids.extend(tags.iter().map_while(|text| self.hold(*text, Table::Tags)));
+        }
+        self.packed.clear();
+        ids.iter().for_each(|id| packed::push(&mut self.packed, *id));
+        packed::end(&mut self.packed);
+        let is_whole = ids.len() == count + tags.len();
+        let note = if host.is_some() { HAS_HOST } else { 0 };
+        let record = is_whole.then(|| self.arena.add_record(note, &self.packed)).flatten();
+        if record.is_none() {
+            self.release_all(&ids, count);
+        }
         ids.clear();
         self.ids = ids;
-        context
+        record
+    }
+
+    /// The context of a record.
+    #[inline]
+    #[allow(unsafe_code, reason = "see `arena`")]
+    pub(super) fn get(&self, record: RecordId) -> ContextRef<'_> {
+        // SAFETY: its only owner beside handles is the table that these texts are of, which has its
+        // number from `context` and forgets it when it gives it back.
+        unsafe { ContextRef::new(self.arena.region(), record) }
     }
 
     /// Takes a context back, and removes the texts that no other bears.
     ///
     /// # Errors
     ///
-    /// The context, if somebody else has it too.
-    pub(super) fn give_back(&mut self, context: Context) -> Result<(), Context> {
-        let is_own = Arc::ptr_eq(&context.0.header.header.region, self.arena.region());
-        // The look at the count of owners acquires what the last of the others released: whatever it
-        // has read, it has read before.
-        if !is_own || !context.0.with_arc(|context| context.is_unique()) {
-            return Err(context);
+    /// The record, if somebody else has it too.
+    pub(super) fn give_back(&mut self, record: RecordId) -> Result<(), RecordId> {
+        let context = self.get(record);
+        if !context.is_unowned() {
+            return Err(record);
         }
-        let Head { name, host, .. } = &context.0.header.header;
-        for id in [name, host].into_iter().chain(context.tag_ids()) {
-            self.release(*id);
+        let names = 1 + usize::from(context.has_host());
+        let mut ids = std::mem::take(&mut self.ids);
+        ids.extend(self.get(record).ids());
+        // SAFETY: nobody has it but the caller, who forgets it.
+        #[allow(unsafe_code, reason = "see `arena`")]
+        unsafe {
+            self.arena.remove_record(record);
         }
+        self.release_all(&ids, names);
+        ids.clear();
+        self.ids = ids;
         Ok(())
     }
 
-    /// Has the room of texts that are gone used again, if it is worth it. O(texts).
+    /// Has the room of what is gone used again, if it is worth it. O(texts and contexts).
     pub(super) fn settle(&mut self) {
         self.arena.settle();
     }
 
-    /// The number of a text, if it is known.
-    pub(super) fn find(&self, text: &str) -> Option<TextId> {
-        self.find_hashed(Hashed { hash: self.hasher.hash_one(text), text })
+    /// The number of a tag, if it is known.
+    pub(super) fn find_tag(&self, text: &str) -> Option<TextId> {
+        self.find(Hashed { hash: self.hasher.hash_one(text), text }, Table::Tags)
     }
 
     /// The numbers of the telling tags in ascending order, if all of them are known.
     pub(super) fn find_tags(&self, meaning: &Meaning<'_>) -> Option<Vec<TextId>> {
-        let ids = meaning.telling_tags().map(|tag| self.find_hashed(*tag));
+        let ids = meaning.telling_tags().map(|tag| self.find(*tag, Table::Tags));
         let mut ids: Vec<_> = ids.collect::<Option<_>>()?;
         ids.sort_unstable();
         Some(ids)
@@ -238,55 +163,78 @@ impl Texts {
     }
 
     #[inline]
-    fn find_hashed(&self, Hashed { hash, text }: Hashed<'_>) -> Option<TextId> {
-        self.known.find(hash, |id| text_of(&self.arena, *id) == text).copied()
+    fn find(&self, Hashed { hash, text }: Hashed<'_>, table: Table) -> Option<TextId> {
+        let table = match table {
+            Table::Names => &self.names,
+            Table::Tags => &self.tags,
+        };
+        table.find(hash, |id| text_of(&self.arena, *id) == text).copied()
     }
 
     /// The number of a text, added if it isn't known, with one more holder.
-    fn hold(&mut self, text: Hashed<'_>) -> Option<TextId> {
-        let id = self.find_hashed(text).or_else(|| self.add(text))?;
+    fn hold(&mut self, text: Hashed<'_>, table: Table) -> Option<TextId> {
+        let id = self.find(text, table).or_else(|| self.add(text, table))?;
         let holders = self.holders(id);
-        *holders = holders.checked_add(1)?;
+        *holders = (*holders + 1).min(NOTE_MAX);
         Some(id)
     }
 
-    fn add(&mut self, Hashed { hash, text }: Hashed<'_>) -> Option<TextId> {
-        let id = self.arena.add(text)?;
+    fn add(&mut self, Hashed { hash, text }: Hashed<'_>, table: Table) -> Option<TextId> {
+        let id = self.arena.add_text(text)?;
         self.bytes += text.len() + TEXT_BYTES_FIXED;
-        let Self { known, hasher, arena, .. } = self;
-        known.insert_unique(hash, id, |id| hasher.hash_one(text_of(arena, *id)));
+        let (table, hasher, arena) = self.table(table);
+        table.insert_unique(hash, id, |id| hasher.hash_one(text_of(arena, *id)));
         Some(id)
     }
 
-    /// Lets go of a text once.
-    fn release(&mut self, id: TextId) {
+    /// Lets go of texts once: so many of the first are names.
+    fn release_all(&mut self, ids: &[TextId], names: usize) {
+        let (names, tags) = ids.split_at(names.min(ids.len()));
+        names.iter().for_each(|id| self.release(*id, Table::Names));
+        tags.iter().for_each(|id| self.release(*id, Table::Tags));
+    }
+
+    /// Lets go of a text once. One that was ever held by as many as can be counted stays.
+    fn release(&mut self, id: TextId, table: Table) {
         let holders = self.holders(id);
+        if *holders == NOTE_MAX {
+            return;
+        }
         *holders -= 1;
         if *holders > 0 {
             return;
         }
-        let text = text_of(&self.arena, id);
-        let (hash, bytes) = (self.hasher.hash_one(text), text.len() + TEXT_BYTES_FIXED);
-        let Ok(known) = self.known.find_entry(hash, |known| *known == id) else { return };
+        let (table, hasher, arena) = self.table(table);
+        let text = text_of(arena, id);
+        let (hash, bytes) = (hasher.hash_one(text), text.len() + TEXT_BYTES_FIXED);
+        let Ok(known) = table.find_entry(hash, |known| *known == id) else { return };
         known.remove();
         self.bytes -= bytes;
         // SAFETY: it was in the table and no longer is, and no context bears it.
         #[allow(unsafe_code, reason = "see `arena`")]
         unsafe {
-            self.arena.remove(id);
+            self.arena.remove_text(id);
         }
     }
 
+    fn table(&mut self, table: Table) -> (&mut HashTable<TextId>, &RandomState, &Arena) {
+        let known = match table {
+            Table::Names => &mut self.names,
+            Table::Tags => &mut self.tags,
+        };
+        (known, &self.hasher, &self.arena)
+    }
+
     #[allow(unsafe_code, reason = "see `arena`")]
-    fn holders(&mut self, id: TextId) -> &mut u32 {
-        // SAFETY: the numbers in the table and in contexts are of texts that are not removed.
+    fn holders(&mut self, id: TextId) -> &mut u16 {
+        // SAFETY: the numbers in the tables and in records are of texts that are not removed.
         unsafe { self.arena.holders(id) }
     }
 }
 
 #[allow(unsafe_code, reason = "see `arena`")]
 fn text_of(arena: &Arena, id: TextId) -> &str {
-    // SAFETY: the numbers in the table are of texts that are not removed, and none is as long as the
+    // SAFETY: the numbers in the tables are of texts that are not removed, and none is as long as the
     // arena is borrowed.
     unsafe { arena.region().text(id) }
 }
@@ -313,7 +261,7 @@ fn remove_repeated(tags: &mut Vec<Hashed<'_>>) {
 }
 
 /// A hash of what tells contexts apart; the order of the tags makes no difference.
-pub(crate) fn hash_context(hasher: &RandomState, context: &Context) -> u64 {
+pub(crate) fn hash_context(hasher: &RandomState, context: ContextRef<'_>) -> u64 {
     let tags = context.telling_tags().map(|tag| hasher.hash_one(tag)).fold(0, u64::wrapping_add);
     hasher.hash_one((context.name(), context.host(), tags))
 }

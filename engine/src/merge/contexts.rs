@@ -4,11 +4,11 @@
 //! client that makes up names would otherwise leave minutes of them here.
 
 use crate::bucket::{Entry, Sample, SampleKind, Value};
-use crate::context::{Context, hash_context};
+use crate::context::{ContextRef, Shelf, hash_context};
 use crate::handover::Definition;
 use crate::limits::{SILENT_CONTEXT_BYTES_FIXED, WORKERS_MAX};
 use crate::message::Kind;
-use crate::time::Stamp;
+use crate::time::{Second, Stamp};
 use ahash::RandomState;
 use hashbrown::HashTable;
 
@@ -18,7 +18,9 @@ pub(super) type MergedId = u32;
 /// The contexts of all workers.
 #[derive(Debug, Default)]
 pub(super) struct Contexts {
-    pub(super) slots: Vec<Option<Live>>,
+    slots: Vec<Option<Live>>,
+    /// What they are, by the same numbers.
+    shelf: Shelf,
     /// Arrival of each context's first sample: the oldest of any worker's decides the role. Nothing
     /// with one worker, of which the first is the oldest.
     firsts: Vec<Stamp>,
@@ -33,11 +35,10 @@ pub(super) struct Contexts {
 
 #[derive(Debug)]
 pub(super) struct Live {
-    context: Context,
-    /// Samples in the slots that were shipped.
-    samples: u64,
-    /// Second of the latest sample, of any worker: its own time, or its arrival's. Before 2106.
-    seen_s: u32,
+    /// Samples in the slots that were shipped; stays at the largest number that there is.
+    samples: u32,
+    /// Of the latest sample, of any worker: its own time, or its arrival's.
+    seen: Second,
     /// Estimated memory in units of [`SIZE_UNIT_BYTES`], with the texts that it was the first to bear.
     size: u16,
     /// Workers that have a number for it; they are not more than [`WORKERS_MAX`].
@@ -51,7 +52,7 @@ const _: () = assert!(WORKERS_MAX <= u8::MAX as usize);
 const SIZE_UNIT_BYTES: usize = 16;
 
 // One for each context, whatever becomes of it.
-const _: () = assert!(size_of::<Option<Live>>() == 24);
+const _: () = assert!(size_of::<Option<Live>>() == 12);
 
 /// How many workers there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,8 +80,8 @@ impl Contexts {
         MergedId::try_from(self.slots.len()).unwrap_or(MergedId::MAX)
     }
 
-    pub(super) fn get(&self, id: MergedId) -> Option<&Context> {
-        self.live(id).map(|live| &live.context)
+    pub(super) fn get(&self, id: MergedId) -> Option<ContextRef<'_>> {
+        self.shelf.get(id)
     }
 
     fn live(&self, id: MergedId) -> Option<&Live> {
@@ -91,11 +92,11 @@ impl Contexts {
     pub(super) fn hold(&mut self, definition: Definition) -> MergedId {
         let Definition { context, kind, first, bytes, .. } = definition;
         let role = if kind == Kind::Counter { Role::Counter } else { Role::Other };
-        let slots = &self.slots;
-        let live = |id: MergedId| slots.get(id as usize).and_then(Option::as_ref);
-        let same = |id: &MergedId| live(*id).is_some_and(|l| l.context.same_series(&context));
+        let same = |id: &MergedId| {
+            self.shelf.get(*id).is_some_and(|known| known.same_series(context.get()))
+        };
         if !self.identities.is_empty()
-            && let hash = hash_context(&self.hasher, &context)
+            && let hash = hash_context(&self.hasher, context.get())
             && let Ok(found) = self.identities.find_entry(hash, same)
         {
             let id = *found.get();
@@ -114,13 +115,14 @@ impl Contexts {
         }
         let size = (SILENT_CONTEXT_BYTES_FIXED + bytes).div_ceil(SIZE_UNIT_BYTES);
         let size = u16::try_from(size).unwrap_or(u16::MAX);
-        let live = Live { context, samples: 0, seen_s: 0, size, holders: 1, role };
+        let live = Live { samples: 0, seen: Second::default(), size, holders: 1, role };
         let id = self.free.pop().unwrap_or_else(|| self.len());
         if id as usize == self.slots.len() {
             self.slots.push(Some(live));
         } else if let Some(slot) = self.slots.get_mut(id as usize) {
             *slot = Some(live);
         }
+        self.shelf.put(id, &context);
         self.live += 1;
         if self.workers == Workers::Several {
             self.firsts.resize(self.slots.len(), first);
@@ -143,38 +145,34 @@ impl Contexts {
 
     /// Has a context found by what it is.
     fn identify(&mut self, id: MergedId) {
-        let Self { slots, hasher, identities, .. } = self;
-        let hash = |id: &MergedId| {
-            let live = slots.get(*id as usize).and_then(Option::as_ref);
-            live.map_or(0, |live| hash_context(hasher, &live.context))
-        };
+        let Self { shelf, hasher, identities, .. } = self;
+        let hash =
+            |id: &MergedId| shelf.get(*id).map_or(0, |context| hash_context(hasher, context));
         identities.insert_unique(hash(&id), id, hash);
     }
 
     pub(super) fn note_seen(&mut self, id: MergedId, seen: Stamp) {
         if let Some(Some(live)) = self.slots.get_mut(id as usize) {
-            let seen_s = u32::try_from(seen.seconds()).unwrap_or(u32::MAX);
-            live.seen_s = live.seen_s.max(seen_s);
+            live.seen = live.seen.max(seen.second());
         }
     }
 
     pub(super) fn note_samples(&mut self, id: MergedId, samples: u32) {
         if let Some(Some(live)) = self.slots.get_mut(id as usize) {
-            live.samples += u64::from(samples);
+            live.samples = live.samples.saturating_add(samples);
         }
     }
 
     /// Context and samples of each that is alive.
-    pub(super) fn samples(&self) -> impl Iterator<Item = (&Context, u64)> {
-        self.slots.iter().flatten().map(|live| (&live.context, live.samples))
+    pub(super) fn samples(&self) -> impl Iterator<Item = (ContextRef<'_>, u64)> {
+        let slots = (0..).zip(&self.slots);
+        slots.filter_map(|(id, live)| Some((self.get(id)?, live.as_ref()?.samples.into())))
     }
 
     /// Whether a zero is due for the slot that starts at `start_s`.
     pub(super) fn is_live_counter(&self, id: MergedId, start_s: u64, expiry_s: u64) -> bool {
-        self.live(id).is_some_and(|live| {
-            let until_s = u64::from(live.seen_s).saturating_add(expiry_s);
-            live.role == Role::Counter && until_s > start_s
-        })
+        self.live(id)
+            .is_some_and(|live| live.role == Role::Counter && live.seen.after(expiry_s) > start_s)
     }
 
     /// Gives a live counter's entry its zero: nothing to a counter, but the protocol has it that a
@@ -201,12 +199,11 @@ impl Contexts {
                 Role::Counter => life.idle_s.saturating_add(life.counters_s),
                 Role::Other => life.idle_s,
             };
-            let until_s = u64::from(live.seen_s).saturating_add(ttl_s);
             let is_held = live.holders > 0 || held.get(id as usize).copied().unwrap_or(false);
             if is_held {
                 continue;
             }
-            if until_s >= at.seconds() {
+            if live.seen.after(ttl_s) >= at.seconds() {
                 let bytes = usize::from(live.size) * SIZE_UNIT_BYTES;
                 idle_bytes += bytes;
                 if idle_bytes <= life.idle_bytes_max {
@@ -215,11 +212,14 @@ impl Contexts {
                 idle_bytes -= bytes;
                 cut_short += 1;
             }
-            let hash = hash_context(&self.hasher, &live.context);
             *slot = None;
-            if let Ok(known) = self.identities.find_entry(hash, |known| *known == id) {
+            let hash = self.shelf.get(id).map(|context| hash_context(&self.hasher, context));
+            if let Some(hash) = hash
+                && let Ok(known) = self.identities.find_entry(hash, |known| *known == id)
+            {
                 known.remove();
             }
+            self.shelf.remove(id);
             self.free.push(id);
             self.live -= 1;
         }

@@ -3,7 +3,7 @@
 use super::contexts::MergedId;
 use super::{Item, Merge, Sink};
 use crate::bucket::{Entry, Value};
-use crate::context::{Context, Tag};
+use crate::context::{ContextRef, Tag};
 use crate::series::{Origin, OwnTags, Point, Series, SeriesKind, SketchPoint, SketchSeries, Tags};
 use std::sync::Arc;
 
@@ -87,7 +87,7 @@ impl Merge {
 pub(super) fn series<'a>(
     global_tags: &'a [Tag],
     origin: Origin,
-    context: &'a Context,
+    context: ContextRef<'a>,
     name: &'a str,
     kind: SeriesKind,
     points: &'a [Point],

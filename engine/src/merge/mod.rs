@@ -634,7 +634,7 @@ enum Extent {
 impl Merge {
     /// Forgets idle contexts that no worker knows and nothing waiting refers to.
     fn expire(&mut self, at: Stamp) {
-        let mut held = vec![false; self.contexts.slots.len()];
+        let mut held = vec![false; self.contexts.len() as usize];
         for entry in self.waiting.values().flatten().flat_map(|w| w.bucket.entries()) {
             if let Some(held) = held.get_mut(entry.context as usize) {
                 *held = true;

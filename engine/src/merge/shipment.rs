@@ -193,6 +193,7 @@ impl Merge {
     /// Ships a sample that was passed through.
     fn ship_passed(&mut self, passed: &Passed, sink: &mut Sink<'_>) {
         let Passed { context, kind, second, value } = passed;
+        let context = context.get();
         self.counts.passed += 1;
         self.counts.points += 1;
         let points = [Point { second: *second, value: *value }];

@@ -27,7 +27,7 @@ impl Top {
         let mut widest: Vec<_> = names.into_iter().collect();
         keep_largest(&mut widest, count);
         Self {
-            busiest: busiest.into_iter().map(|(context, n)| (context.clone(), n)).collect(),
+            busiest: busiest.into_iter().map(|(context, n)| (context.share(), n)).collect(),
             widest: widest.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
         }
     }

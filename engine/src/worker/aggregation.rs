@@ -6,7 +6,7 @@ use super::copies::{self, Copied, Copies, Table};
 use super::passing::Passing;
 use super::{Timestamped, WorkerSettings};
 use crate::bucket::Bucket;
-use crate::context::{ContextId, Contexts, Inserted, LimitReached, Spelling};
+use crate::context::{ContextId, ContextRef, Contexts, Inserted, LimitReached, Spelling};
 use crate::datagram::{Datagram, Extent};
 use crate::enrich::{Enricher, Resolved};
 use crate::handover::{Books, BucketProducer, Definition, Handover, Open, Seen, Settled};
@@ -234,7 +234,7 @@ impl Aggregation {
     /// Remembers to tell the merge of a new context.
     fn defined(&mut self, inserted: Inserted, kind: Kind) -> ContextId {
         if let Inserted::New { id, bytes } = inserted
-            && let Some(context) = self.contexts.context(id).cloned()
+            && let Some(context) = self.contexts.context(id).map(ContextRef::share)
         {
             self.defined.push(Definition { id, context, kind, first: self.order, bytes });
         }
@@ -259,7 +259,7 @@ impl Aggregation {
             Access::Place => bucket.entry(id, place),
             Access::Index => bucket.side_entry(id),
         };
-        *seen = time.max(*seen);
+        *seen = time.second().max(*seen);
         let mut added = Added::default();
         if metric.kind == Kind::Distribution {
             added.distribution(&mut entry.sketch, metric);
@@ -301,8 +301,9 @@ impl Aggregation {
             Table::Passed => self.passing.context(of.id),
         };
         let prefix = self.settings.enricher.histogram_copy_prefix();
-        let (Some(original), Some(prefix)) = (original.cloned(), prefix) else { return };
-        let identity = copies::identity(&original, prefix);
+        let original = original.map(ContextRef::share);
+        let (Some(original), Some(prefix)) = (original, prefix) else { return };
+        let identity = copies::identity(original.get(), prefix);
         match self.contexts.insert_meaning(&identity, time(metric, arrival)) {
             Ok(inserted) => {
                 let id = self.defined(inserted, Kind::Distribution);

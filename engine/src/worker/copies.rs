@@ -1,7 +1,7 @@
 //! Which distribution copies a histogram (`histogram_copy_to_distribution`): found by the number of
 //! the histogram's context, without another look at names.
 
-use crate::context::{Context, ContextId, Identity};
+use crate::context::{ContextId, ContextRef, Identity};
 
 /// The table that a histogram's context stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Copies {
 }
 
 /// What a copy is: the histogram with another name.
-pub(super) fn identity<'a>(original: &'a Context, prefix: &str) -> Identity<'a> {
+pub(super) fn identity<'a>(original: ContextRef<'a>, prefix: &str) -> Identity<'a> {
     Identity {
         name: [prefix, original.name()].concat().into(),
         host: original.host().into(),

@@ -4,7 +4,7 @@
 //! no zeros follow.
 
 use super::aggregation::{learn, spelling};
-use crate::context::{Context, ContextId, Contexts, Discard, Retired};
+use crate::context::{ContextId, ContextRef, Contexts, Discard, Retired};
 use crate::enrich::Enricher;
 use crate::handover::Passed;
 use crate::ledger::Refusal;
@@ -62,7 +62,7 @@ impl Passing {
         let second = metric.timestamp.unwrap_or_default();
         let finite = metric.values.numbers().filter(|value| value.is_finite());
         self.samples.extend(finite.map(|value| Passed {
-            context: context.clone(),
+            context: context.share(),
             kind,
             second,
             value: value / divisor,
@@ -78,7 +78,7 @@ impl Passing {
         std::mem::take(&mut self.samples)
     }
 
-    pub(super) fn context(&self, id: ContextId) -> Option<&Context> {
+    pub(super) fn context(&self, id: ContextId) -> Option<ContextRef<'_>> {
         self.contexts.context(id)
     }
 

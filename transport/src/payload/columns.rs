@@ -83,7 +83,7 @@ pub struct Columns {
     last: Last,
     items: u64,
     // Working memory.
-    new_tags: Vec<usize>,
+    new_tags: Vec<&'static str>,
     numbers: Vec<i64>,
     pairs: Vec<(i64, i64)>,
 }
@@ -300,20 +300,19 @@ impl Columns {
 
     /// The number of the set of these tags and those of the set `base`; 0 if no tag stays.
     fn tagset_number(&mut self, base: i64, tags: OwnTags<'_>, stays: fn(&str) -> bool) -> i64 {
-        let Self { new_tags, numbers, .. } = self;
-        new_tags.clear();
+        let mut new_tags: Vec<&str> = std::mem::take(&mut self.new_tags);
+        let Self { numbers, .. } = self;
         numbers.clear();
-        for (at, tag) in tags.iter().enumerate().filter(|(_, tag)| stays(tag)) {
+        for tag in tags.iter().filter(|tag| stays(tag)) {
             match known_text_number(&mut self.tags, tag) {
                 Some(number) => numbers.push(number),
-                None => new_tags.push(at),
+                None => new_tags.push(tag),
             }
         }
         // Those of one set are numbered in the order of their bytes.
-        new_tags.sort_unstable_by_key(|&at| tags.get(at));
-        for &at in &*new_tags {
-            numbers.push(text_number(&mut self.tags, tags.get(at)));
-        }
+        new_tags.sort_unstable();
+        numbers.extend(new_tags.iter().map(|tag| text_number(&mut self.tags, tag)));
+        self.new_tags = emptied(new_tags);
         if numbers.is_empty() {
             return 0;
         }
@@ -467,6 +466,13 @@ fn text_number(dictionary: &mut Dictionary, text: &str) -> i64 {
         wire::varint(out, text.len() as u64);
         out.extend_from_slice(text.as_bytes());
     })
+}
+
+/// The memory of a list, for the next one.
+fn emptied(mut list: Vec<&str>) -> Vec<&'static str> {
+    list.clear();
+    // Of a list with items of the same size, `collect` makes one in the same place.
+    list.into_iter().map(|_| "").collect()
 }
 
 fn known_text_number(dictionary: &mut Dictionary, text: &str) -> Option<i64> {

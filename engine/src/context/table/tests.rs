@@ -53,7 +53,7 @@ fn the_first_spelling_decides_whether_the_empty_tag_is_sent() {
     let mut contexts = Contexts::new(1 << 24, |_| ());
     let first = learn(&mut contexts, "m", ",").unwrap();
     assert_eq!(learn(&mut contexts, "m", "").unwrap(), Inserted::Known(first.id()));
-    assert_eq!(contexts.context(first.id()).unwrap().tags().len(), 1);
+    assert_eq!(contexts.context(first.id()).unwrap().tags().count(), 1);
 }
 
 #[test]
@@ -144,7 +144,7 @@ proptest! {
     ) {
         let idle = Stamp::from_s(1021);
         let mut contexts = Contexts::new(8000, |_| ());
-        let mut held: Vec<(Context, String, Vec<String>)> = Vec::new();
+        let mut held: Vec<(super::super::Context, String, Vec<String>)> = Vec::new();
         for (what, index, name, mut tags) in steps {
             match what {
                 0 => {
@@ -158,11 +158,12 @@ proptest! {
                     tags.retain(|tag| !tag.is_empty());
                     tags.sort();
                     tags.dedup();
-                    let context = contexts.context(learnt.id()).cloned().unwrap();
+                    let context = contexts.context(learnt.id()).unwrap().share();
                     held.push((context, name, tags));
                 }
             }
             for (context, name, tags) in &held {
+                let context = context.get();
                 let mut telling: Vec<_> = context.telling_tags().collect();
                 telling.sort_unstable();
                 prop_assert_eq!(context.name(), name);

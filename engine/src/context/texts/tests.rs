@@ -1,33 +1,52 @@
 //! Texts are kept once, as long as anybody has a context that bears them and no longer.
 
+use super::super::{Context, Shelf};
 use super::*;
 
-fn context(texts: &mut Texts, name: &str, tags: &[&str]) -> Context {
-    context_of(texts, name, "host", tags)
+fn record(texts: &mut Texts, name: &str, tags: &[&str]) -> RecordId {
+    record_of(texts, name, "host", tags)
 }
 
-fn context_of(texts: &mut Texts, name: &str, host: &str, tags: &[&str]) -> Context {
+fn record_of(texts: &mut Texts, name: &str, host: &str, tags: &[&str]) -> RecordId {
     let tags = tags.iter().map(|tag| (*tag).into()).collect();
     let identity = Identity { name: name.into(), host: host.into(), tags };
     let meaning = texts.meaning(&identity);
     texts.context(&meaning).unwrap()
 }
 
+fn shared(texts: &mut Texts, name: &str, host: &str, tags: &[&str]) -> Context {
+    let record = record_of(texts, name, host, tags);
+    texts.get(record).share()
+}
+
 #[test]
 fn a_text_that_several_bear_is_kept_once() {
     let mut texts = Texts::new(1 << 20, |_| ());
-    let _one = context(&mut texts, "requests", &["env:prod", "path:/a"]);
+    record(&mut texts, "requests", &["env:prod", "path:/a"]);
     let bytes = texts.bytes();
-    let two = context(&mut texts, "requests", &["path:/b", "env:prod"]);
+    let two = record(&mut texts, "requests", &["path:/b", "env:prod"]);
     assert_eq!(texts.bytes() - bytes, "path:/b".len() + TEXT_BYTES_FIXED);
+    let two = texts.get(two);
     assert_eq!((two.name(), two.host()), ("requests", "host"));
     assert!(two.tags().eq(["path:/b", "env:prod"]));
 }
 
 #[test]
+fn a_context_without_a_host_or_tags_has_none() {
+    let mut texts = Texts::new(1 << 20, |_| ());
+    for (host, tags) in [("", &[][..]), ("", &["a", "b"]), ("host", &[]), ("host", &["host"])] {
+        let context = record_of(&mut texts, "host", host, tags);
+        let context = texts.get(context);
+        assert_eq!((context.name(), context.host()), ("host", host));
+        assert!(context.tags().eq(tags.iter().copied()));
+    }
+}
+
+#[test]
 fn a_tag_that_comes_again_is_left_out() {
     let mut texts = Texts::new(1 << 20, |_| ());
-    let one = context(&mut texts, "requests", &["b", "a", "b", "c", "a", "b", ""]);
+    let one = record(&mut texts, "requests", &["b", "a", "b", "c", "a", "b", ""]);
+    let one = texts.get(one);
     assert!(one.tags().eq(["b", "a", "c", ""]));
     assert!(one.telling_tags().eq(["b", "a", "c"]));
 }
@@ -42,60 +61,107 @@ fn tags_that_only_have_the_same_hash_stay() {
 #[test]
 fn texts_go_with_the_last_context_that_bears_them() {
     let mut texts = Texts::new(1 << 20, |_| ());
-    let one = context(&mut texts, "requests", &["env:prod", "path:/a"]);
-    let two = context(&mut texts, "requests", &["env:prod"]);
+    let one = record(&mut texts, "requests", &["env:prod", "path:/a"]);
+    let two = record(&mut texts, "requests", &["env:prod"]);
     texts.give_back(one).unwrap();
-    assert!(texts.find("path:/a").is_none());
-    assert!(two.tags().eq(["env:prod"]));
+    assert!(texts.find_tag("path:/a").is_none());
+    assert!(texts.get(two).tags().eq(["env:prod"]));
     texts.give_back(two).unwrap();
-    assert_eq!(texts.bytes(), 0);
-    assert!(texts.known.is_empty());
+    assert_eq!((texts.bytes(), texts.names.len(), texts.tags.len()), (0, 0, 0));
+}
+
+#[test]
+fn a_text_that_is_held_more_often_than_can_be_counted_stays() {
+    let mut texts = Texts::new(1 << 24, |_| ());
+    let records: Vec<_> = (0..=NOTE_MAX)
+        .map(|number| record(&mut texts, &format!("{number}"), &["env:prod"]))
+        .collect();
+    for record in records {
+        texts.give_back(record).unwrap();
+    }
+    assert!(texts.find_tag("env:prod").is_some());
+    assert_eq!(texts.bytes(), "env:prod".len() + "host".len() + 2 * TEXT_BYTES_FIXED);
+    let again = record(&mut texts, "requests", &["env:prod"]);
+    assert!(texts.get(again).tags().eq(["env:prod"]));
+    texts.give_back(again).unwrap();
 }
 
 #[test]
 fn a_context_that_somebody_else_has_is_not_taken_back() {
-    let (mut texts, mut others) = (Texts::new(1 << 20, |_| ()), Texts::new(1 << 20, |_| ()));
-    let one = context(&mut texts, "requests", &["env:prod"]);
-    let shared = one.clone();
-    let one = texts.give_back(one).unwrap_err();
-    assert_eq!(shared.name(), "requests");
+    let mut texts = Texts::new(1 << 20, |_| ());
+    let one = record(&mut texts, "requests", &["env:prod"]);
+    let shared = texts.get(one).share();
+    let two = shared.clone();
     drop(shared);
-    let one = others.give_back(one).unwrap_err();
+    let one = texts.give_back(one).unwrap_err();
+    assert_eq!(two.get().name(), "requests");
+    drop(two);
     texts.give_back(one).unwrap();
-    assert!(texts.find("env:prod").is_none());
+    assert!(texts.find_tag("env:prod").is_none());
 }
 
 #[test]
 fn a_context_outlives_the_texts_it_was_made_of() {
     let mut texts = Texts::new(1 << 20, |_| ());
-    let one = context(&mut texts, "requests", &["env:prod"]);
+    let one = shared(&mut texts, "requests", "", &["env:prod"]);
     drop(texts);
-    assert!(one.tags().eq(["env:prod"]));
+    assert!(one.get().tags().eq(["env:prod"]));
+}
+
+#[test]
+fn a_context_on_a_shelf_is_owned_until_it_is_removed() {
+    let (mut texts, mut others) = (Texts::new(1 << 20, |_| ()), Texts::new(1 << 20, |_| ()));
+    let mut shelf = Shelf::default();
+    let one = record(&mut texts, "one", &["env:prod"]);
+    shelf.put(2, &texts.get(one).share());
+    shelf.put(0, &shared(&mut others, "two", "", &[]));
+    let names = |shelf: &Shelf| [0, 1, 2, 3].map(|at| Some(shelf.get(at)?.name().to_owned()));
+    assert_eq!(names(&shelf), [Some("two".into()), None, Some("one".into()), None]);
+    let one = texts.give_back(one).unwrap_err();
+    shelf.remove(2);
+    texts.give_back(one).unwrap();
+    drop(others);
+    assert_eq!(names(&shelf), [Some("two".into()), None, None, None]);
+    let three = record(&mut texts, "three", &[]);
+    shelf.put(2, &texts.get(three).share());
+    assert_eq!(names(&shelf), [Some("two".into()), None, Some("three".into()), None]);
+    drop(shelf);
+    texts.give_back(three).unwrap();
 }
 
 #[test]
 fn the_same_series_by_whichever_worker_and_in_whichever_order() {
     let (mut texts, mut others) = (Texts::new(1 << 20, |_| ()), Texts::new(1 << 20, |_| ()));
-    let one = context(&mut texts, "requests", &["a", "b", ""]);
-    assert!(one.same_series(&context(&mut others, "requests", &["b", "a"])));
-    assert!(!one.same_series(&context(&mut others, "requests", &["b", "c"])));
-    assert!(!one.same_series(&context(&mut others, "requests", &["b"])));
-    assert!(!one.same_series(&context(&mut others, "others", &["b", "a"])));
-    assert!(!one.same_series(&context_of(&mut others, "requests", "other", &["b", "a"])));
+    let one = shared(&mut texts, "requests", "host", &["a", "b", ""]);
+    let mut is_same = |name: &str, host: &str, tags: &[&str]| {
+        one.get().same_series(shared(&mut others, name, host, tags).get())
+    };
+    assert!(is_same("requests", "host", &["b", "a"]));
+    assert!(!is_same("requests", "host", &["b", "c"]));
+    assert!(!is_same("requests", "host", &["b"]));
+    assert!(!is_same("others", "host", &["b", "a"]));
+    assert!(!is_same("requests", "other", &["b", "a"]));
 }
 
+/// A text that has no room, and a record of many numbers whose texts have.
 #[test]
 fn what_there_is_no_room_for_leaves_nothing_behind() {
     let mut texts = Texts::new(1 << 12, |_| ());
-    let one = context(&mut texts, "requests", &["env:prod"]);
-    let (bytes, known) = (texts.bytes(), texts.known.len());
+    let one = record(&mut texts, "requests", &["env:prod"]);
+    let before = (texts.bytes(), texts.names.len(), texts.tags.len());
     let long = "x".repeat(1 << 12);
     let tags = ["env:prod", "new", &long, "newer"].map(Into::into).to_vec();
     let identity = Identity { name: "other".into(), host: "host".into(), tags };
-    assert!(texts.context(&texts.meaning(&identity)).is_none());
-    assert_eq!((texts.bytes(), texts.known.len()), (bytes, known));
+    let with_a_long_text = texts.meaning(&identity);
+    let identity = Identity { tags: vec!["new".into()], ..identity.clone() };
+    let mut with_a_long_record = texts.meaning(&identity);
+    with_a_long_record.tags = with_a_long_record.tags.repeat(1 << 11);
+    for meaning in [with_a_long_text, with_a_long_record] {
+        assert!(texts.context(&meaning).is_none());
+        assert_eq!((texts.bytes(), texts.names.len(), texts.tags.len()), before);
+    }
     texts.give_back(one).unwrap();
-    assert_eq!((texts.bytes(), texts.known.len()), (0, 0));
+    assert_eq!((texts.bytes(), texts.names.len(), texts.tags.len()), (0, 0, 0));
 }
 
 #[test]
@@ -105,5 +171,5 @@ fn a_text_stays_where_it_is_found_though_it_was_hashed_for_others() {
     let one = texts.context(&others.meaning(&identity)).unwrap();
     texts.give_back(one).unwrap();
     let bytes = |id: &TextId| text_of(&texts.arena, *id).len() + TEXT_BYTES_FIXED;
-    assert_eq!(texts.bytes(), texts.known.iter().map(bytes).sum());
+    assert_eq!(texts.bytes(), texts.names.iter().map(bytes).sum());
 }
