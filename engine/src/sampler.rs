@@ -61,7 +61,6 @@ pub struct Sampler {
     /// First slot that no mark has closed.
     closed: Slot,
     late: LateArrival,
-    serial: u32,
     /// Emptied pieces of buckets, to be used again.
     spare: Vec<Vec<Entry>>,
 }
@@ -77,7 +76,6 @@ impl Sampler {
             floor: Slot::default(),
             closed: Slot::default(),
             late,
-            serial: 0,
             spare: Vec::new(),
         }
     }
@@ -195,8 +193,7 @@ impl Sampler {
         }
         self.find(start_s).unwrap_or_else(|at| {
             self.in_time = NONE;
-            self.serial += 1;
-            let bucket = Bucket::open(self.serial, start_s, self.spare.pop());
+            let bucket = Bucket::open(start_s, self.spare.pop());
             self.open.insert(at, bucket);
             at
         })

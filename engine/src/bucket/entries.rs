@@ -2,7 +2,7 @@
 //! samples.
 //!
 //! The entry of a context in the bucket that arrivals go to is found by the *place* that the
-//! context remembers, without a search. All other buckets (an older one that is still open, one for
+//! context remembers, without a search; the entry there says whether it is that context's. All other buckets (an older one that is still open, one for
 //! samples with a time of their own) are reached by an index that is made when it is first needed.
 
 use super::{Pieces, Value};
@@ -39,7 +39,6 @@ impl Entry {
 /// The aggregates of one slot in one worker.
 #[derive(Debug, Default)]
 pub struct Bucket {
-    serial: u32,
     start_s: u64,
     entries: Pieces,
     /// Context to position; only once somebody asked for an entry without knowing its place.
@@ -58,15 +57,9 @@ enum Holds {
 
 impl Bucket {
     /// A bucket for a slot, whose first entries use the memory of an emptied piece.
-    pub(crate) fn open(serial: u32, start_s: u64, spare: Option<Vec<Entry>>) -> Self {
+    pub(crate) fn open(start_s: u64, spare: Option<Vec<Entry>>) -> Self {
         let entries = spare.map_or_else(Pieces::default, Pieces::reusing);
-        Self { serial, start_s, entries, ..Self::default() }
-    }
-
-    /// Number of the bucket in its worker; grows, never 0.
-    #[must_use]
-    pub fn serial(&self) -> u32 {
-        self.serial
+        Self { start_s, entries, ..Self::default() }
     }
 
     /// Start of its slot: seconds since 1970.
@@ -95,19 +88,16 @@ impl Bucket {
     /// The entry of a context, made if there is none, in the bucket that arrivals go to.
     #[inline]
     pub(crate) fn entry(&mut self, id: ContextId, place: &mut Place) -> &mut Entry {
-        if place.bucket != self.serial {
-            let position = self.find_or_add(id);
-            *place = Place { bucket: self.serial, position };
+        if self.entries.get(place.0).is_none_or(|entry| entry.context != id) {
+            place.0 = self.find_or_add(id);
         }
-        self.at(place.position)
+        self.at(place.0)
     }
 
-    /// Has the entry at a place brought into the cache, if the place is in this bucket.
+    /// Has the entry at a place brought into the cache.
     #[inline]
     pub(crate) fn fetch(&self, place: Place) {
-        if place.bucket == self.serial
-            && let Some(entry) = self.entries.get(place.position)
-        {
+        if let Some(entry) = self.entries.get(place.0) {
             prefetch(std::ptr::from_ref(entry));
         }
     }
@@ -188,7 +178,7 @@ mod tests {
 
     #[test]
     fn places_and_the_index_lead_to_the_same_entry() {
-        let mut bucket = Bucket::open(1, 1000, None);
+        let mut bucket = Bucket::open(1000, None);
         let mut places = [Place::default(); 100];
         for (id, place) in (0..).zip(&mut places) {
             bucket.entry(id, place).samples = 1;

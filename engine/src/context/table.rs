@@ -17,13 +17,15 @@ use hashbrown::HashTable;
 use std::cell::LazyCell;
 use std::hash::{BuildHasher, Hasher};
 
-/// Where a context's entry of the current bucket is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    /// Serial number of the bucket; 0 is none.
-    pub bucket: u32,
-    /// Index of the entry in it.
-    pub position: u32,
+/// Position of a context's entry in the bucket that arrivals go to, if it has one there: the entry
+/// says whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(pub u32);
+
+impl Default for Place {
+    fn default() -> Self {
+        Self(u32::MAX)
+    }
 }
 
 /// The memory bound of the contexts is reached: only known contexts are counted.
@@ -80,7 +82,7 @@ const FREE: u32 = 0;
 const BLOCKED: u32 = 1;
 
 // There is one for each context.
-const _: () = assert!(size_of::<ContextSlot>() == 20);
+const _: () = assert!(size_of::<ContextSlot>() == 16);
 
 impl ContextSlot {
     fn is_free(&self) -> bool {
