@@ -66,7 +66,7 @@ pub const COUNTER_EXPIRY_S_DEFAULT: u64 = 300;
 /// | 48 | the record that worker and merge share, with what the allocator rounds up |
 /// | 24 + 4 | what the merge knows of it, and the worker's number of it |
 /// | 1.5 × 48 | its entries in the bucket that is open and, as far as they fill at the same time, in the one that ships |
-/// | 8 + 4 | that it was sampled, while a slot closes and ships |
+/// | 8 | when it was sampled, while a slot closes and ships |
 pub const CONTEXT_BYTES_FIXED: usize = 204;
 
 /// The same of a context that no worker knows any more, and which gets zeros: the record, what the

@@ -8,14 +8,14 @@ use std::vec;
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     list: Pieces,
-    sampled: Sampled,
+    /// Position of the entry plus one, by context; 0 is none. Only once there is a second bucket.
+    positions: Vec<u32>,
 }
 
-/// Which contexts there are entries of.
-#[derive(Debug, Default)]
+/// Which contexts there are entries of: a bit for each.
+#[derive(Debug)]
 pub(super) struct Sampled {
-    /// Position of the entry plus one, by context; 0 is none.
-    positions: Vec<u32>,
+    words: Vec<u64>,
 }
 
 /// Entries on their way out, in order.
@@ -44,17 +44,19 @@ impl Entries {
         contexts: MergedId,
         counts: &mut MergeCounts,
     ) -> Vec<Vec<Entry>> {
-        let Self { list, sampled: Sampled { positions } } = self;
-        positions.resize(contexts as usize, 0);
+        let Self { list, positions } = self;
         let entries = bucket.into_entries();
         if list.len() == 0 {
-            for (position, entry) in (1..).zip(entries.iter()) {
+            *list = entries;
+            return Vec::new();
+        }
+        if positions.is_empty() {
+            positions.resize(contexts as usize, 0);
+            for (position, entry) in (1..).zip(list.iter()) {
                 if let Some(known) = positions.get_mut(entry.context as usize) {
                     *known = position;
                 }
             }
-            *list = entries;
-            return Vec::new();
         }
         let mut pieces = entries.into_pieces();
         for entry in pieces.iter_mut().flat_map(|piece| piece.drain(..)) {
@@ -67,17 +69,34 @@ impl Entries {
         pieces
     }
 
-    /// What leaves, and what is known of it meanwhile.
-    pub(super) fn leave(self) -> (Outgoing, Sampled) {
-        let pieces = self.list.into_pieces().into_iter();
-        (Outgoing { pieces, ..Outgoing::default() }, self.sampled)
+    /// Which contexts there are entries of.
+    pub(super) fn sampled(&self, contexts: MergedId) -> Sampled {
+        let mut words = vec![0; contexts.div_ceil(u64::BITS) as usize];
+        for entry in self.list.iter() {
+            let (word, bit) = place(entry.context);
+            if let Some(word) = words.get_mut(word) {
+                *word |= bit;
+            }
+        }
+        Sampled { words }
+    }
+
+    /// What leaves.
+    pub(super) fn leave(self) -> Outgoing {
+        Outgoing { pieces: self.list.into_pieces().into_iter(), ..Outgoing::default() }
     }
 }
 
 impl Sampled {
     pub(super) fn holds(&self, id: MergedId) -> bool {
-        self.positions.get(id as usize).is_some_and(|position| *position > 0)
+        let (word, bit) = place(id);
+        self.words.get(word).is_some_and(|word| word & bit != 0)
     }
+}
+
+/// Which word, and which bit of it.
+fn place(id: MergedId) -> (usize, u64) {
+    ((id / u64::BITS) as usize, 1 << (id % u64::BITS))
 }
 
 impl Outgoing {

@@ -136,7 +136,8 @@ impl Merge {
         !checks.is_empty()
     }
 
-    /// Merges the workers' buckets.
+    /// Merges the workers' buckets. Once a slot: kept out of the loop over its entries.
+    #[inline(never)]
     fn open_slot(&mut self, slot: DueSlot) -> OpenSlot {
         let DueSlot { start_s, second, zeros, buckets } = slot;
         let mut entries = Entries::default();
@@ -148,9 +149,9 @@ impl Merge {
                 emptied.into_iter().for_each(|piece| lane.give_back(piece));
             }
         }
-        let (entries, sampled) = entries.leave();
-        let idle = (zeros == Zeros::Due).then_some(Idle { next: 0, sampled });
-        OpenSlot { start_s, second, entries, lane: first, idle }
+        let idle = (zeros == Zeros::Due)
+            .then(|| Idle { next: 0, sampled: entries.sampled(self.contexts.len()) });
+        OpenSlot { start_s, second, entries: entries.leave(), lane: first, idle }
     }
 
     /// Ships the next context that was sampled; memory that it leaves empty behind it goes back.
