@@ -8,9 +8,11 @@ pub mod histogram;
 pub mod set;
 pub mod value;
 
+mod aggregates;
 mod entries;
 mod pieces;
 
+pub use aggregates::Aggregates;
 pub use counter::Counter;
 pub use entries::{Bucket, Entry};
 pub use gauge::Gauge;

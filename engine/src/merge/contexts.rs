@@ -3,7 +3,7 @@
 //! A counter is due for zeros for some time after its worker has forgotten it. Those are bounded: a
 //! client that makes up names would otherwise leave minutes of them here.
 
-use crate::bucket::{Entry, Sample, SampleKind, Value};
+use crate::bucket::{Entry, Sample, SampleKind};
 use crate::context::{ContextRef, Shelf, hash_context};
 use crate::handover::Definition;
 use crate::limits::{SILENT_CONTEXT_BYTES_FIXED, WORKERS_MAX};
@@ -183,8 +183,7 @@ impl Contexts {
         }
         let kind = SampleKind::Counter;
         let zero = Sample { kind, value: 0.0, member: &[], rate: 1.0, stamp: Stamp::MAX };
-        let value = entry.value.get_or_insert_with(|| Value::new(kind));
-        let added = value.add(&zero);
+        let added = entry.add(&zero);
         debug_assert!(added.is_ok(), "zero is finite and takes no room");
     }
 

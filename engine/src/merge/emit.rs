@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 impl Merge {
     /// Emits one context's aggregates of one slot.
-    pub(super) fn emit(&mut self, start_s: u64, entry: &mut Entry, sink: &mut Sink<'_>) {
+    pub(super) fn emit(&mut self, start_s: u64, entry: Entry, sink: &mut Sink<'_>) {
         let id = entry.context;
-        match &mut entry.value {
+        let (value, sketch) = entry.aggregates.into_parts();
+        match value {
             None => {}
             Some(Value::Counter(counter)) => {
                 let value = counter.per_second();
@@ -25,7 +26,7 @@ impl Merge {
                 let value = set.len() as f64;
                 self.emit_series(id, start_s, "", SeriesKind::Gauge, value, "", sink);
             }
-            Some(Value::Histogram(histogram)) => {
+            Some(Value::Histogram(mut histogram)) => {
                 let unit = histogram.unit();
                 let settings = Arc::clone(&self.settings.histogram);
                 histogram.emit(&settings, |suffix, value| {
@@ -34,7 +35,7 @@ impl Merge {
                 });
             }
         }
-        if let Some(sketch) = &mut entry.sketch
+        if let Some(mut sketch) = sketch
             && !sketch.is_empty()
             && let Some(context) = self.contexts.get(id)
         {

@@ -1,8 +1,9 @@
 //! The entries that several workers have of one slot, each context once, and their way out.
 
 use super::contexts::MergedId;
-use crate::bucket::{Bucket, Entry, Pieces};
+use crate::bucket::{Aggregates, Bucket, Entry, Pieces, Value};
 use crate::ledger::MergeCounts;
+use crate::time::Stamp;
 use std::vec;
 
 #[derive(Debug, Default)]
@@ -120,32 +121,35 @@ impl Outgoing {
 /// Joins two workers' entries of one context and slot.
 fn join(known: &mut Entry, mut other: Entry, counts: &mut MergeCounts) {
     known.samples = known.samples.saturating_add(other.samples);
-    if owns_type(&other, known) {
-        std::mem::swap(&mut known.value, &mut other.value);
+    let (mut ours, mut sketch) = std::mem::take(&mut known.aggregates).into_parts();
+    let (mut theirs, their_sketch) = other.aggregates.into_parts();
+    if owns_type((&theirs, other.first), (&ours, known.first)) {
+        std::mem::swap(&mut ours, &mut theirs);
         std::mem::swap(&mut known.first, &mut other.first);
     }
-    if let (Some(value), Some(theirs)) = (&mut known.value, other.value) {
+    if let (Some(value), Some(theirs)) = (&mut ours, theirs) {
         known.first = known.first.min(other.first);
         match value.merge(&theirs) {
             Ok(refused) => counts.set_limit += refused as u64,
             Err(_) => counts.type_conflict += 1,
         }
     }
-    match (&mut known.sketch, other.sketch) {
+    match (&mut sketch, their_sketch) {
         (_, None) => {}
-        (sketch @ None, other) => *sketch = other,
-        (Some(sketch), Some(mut other)) => sketch.merge(&mut other),
+        (sketch @ None, theirs) => *sketch = theirs,
+        (Some(sketch), Some(mut theirs)) => sketch.merge(&mut theirs),
     }
+    known.aggregates = Aggregates::of(ours, sketch);
 }
 
 /// Whether the type of `other` decides, because its value came first.
-fn owns_type(other: &Entry, known: &Entry) -> bool {
-    match (&other.value, &known.value) {
+fn owns_type(other: (&Option<Value>, Stamp), known: (&Option<Value>, Stamp)) -> bool {
+    match (other.0, known.0) {
         (None, _) => false,
         (Some(_), None) => true,
         (Some(theirs), Some(ours)) => {
             let differ = std::mem::discriminant(theirs) != std::mem::discriminant(ours);
-            differ && other.first < known.first
+            differ && other.1 < known.1
         }
     }
 }

@@ -171,7 +171,7 @@ impl Merge {
         if slot.idle.is_some() {
             self.contexts.add_zero(&mut entry, slot.start_s, self.settings.counter_expiry_s);
         }
-        self.emit(slot.second, &mut entry, sink);
+        self.emit(slot.second, entry, sink);
         true
     }
 

@@ -1,9 +1,9 @@
 //! Values of one message into an entry, and what became of them.
 
-use crate::bucket::{Sample, SampleKind, Value};
+use crate::bucket::{Entry, Sample, SampleKind};
 use crate::ledger::Refusal;
 use crate::message::{Kind, Metric, Values};
-use crate::sketch::{Sketch, Taken};
+use crate::sketch::Taken;
 use crate::time::Stamp;
 
 /// What became of the samples of one message.
@@ -18,13 +18,13 @@ pub(super) struct Added {
 
 impl Added {
     /// Adds the values to the sketch.
-    pub(super) fn distribution(&mut self, sketch: &mut Option<Box<Sketch>>, metric: &Metric<'_>) {
+    pub(super) fn distribution(&mut self, entry: &mut Entry, metric: &Metric<'_>) {
         for value in metric.values.numbers() {
             if !value.is_finite() {
                 self.not_finite += 1;
                 continue;
             }
-            match sketch.get_or_insert_default().insert(value, metric.rate) {
+            match entry.aggregates.insert(value, metric.rate) {
                 Taken::Whole => self.aggregated += 1,
                 Taken::Clamped => {
                     self.aggregated += 1;
@@ -38,7 +38,7 @@ impl Added {
     /// Adds the values to what stands for all types but distributions. Of two gauges the one with
     /// the later stamp stays.
     #[inline]
-    pub(super) fn others(&mut self, entry: &mut Option<Value>, metric: &Metric<'_>, stamp: Stamp) {
+    pub(super) fn others(&mut self, entry: &mut Entry, metric: &Metric<'_>, stamp: Stamp) {
         let kind = match metric.kind {
             Kind::Counter => SampleKind::Counter,
             Kind::Gauge => SampleKind::Gauge,
@@ -66,12 +66,12 @@ impl Added {
     }
 
     #[inline(always)]
-    fn one(&mut self, entry: &mut Option<Value>, sample: &Sample<'_>) {
+    fn one(&mut self, entry: &mut Entry, sample: &Sample<'_>) {
         if !sample.value.is_finite() {
             self.not_finite += 1;
             return;
         }
-        match entry.get_or_insert_with(|| Value::new(sample.kind)).add(sample) {
+        match entry.add(sample) {
             Ok(()) => self.aggregated += 1,
             Err(refusal) => self.refuse(refusal),
         }

@@ -262,12 +262,9 @@ impl Aggregation {
         *seen = time.second().max(*seen);
         let mut added = Added::default();
         if metric.kind == Kind::Distribution {
-            added.distribution(&mut entry.sketch, metric);
+            added.distribution(entry, metric);
         } else {
-            if entry.value.is_none() {
-                entry.first = self.order;
-            }
-            added.others(&mut entry.value, metric, self.order);
+            added.others(entry, metric, self.order);
         }
         entry.count_samples(added.aggregated);
         if metric.kind != Kind::Distribution {
