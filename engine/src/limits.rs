@@ -39,7 +39,7 @@ pub const EVENTS_BATCH_LEN: usize = 1000;
 /// one of them costs memory until its time has come. Eleven hours without a gap.
 pub const BUCKETS_OPEN_MAX: usize = 4096;
 
-/// Entries of a bucket that stand together in memory: 160 KiB, which the allocator has of the
+/// Entries of a bucket that stand together in memory: 128 KiB, which the allocator has of the
 /// system and gives back to it by themselves.
 pub const PIECE_LEN: u32 = 4096;
 
@@ -65,7 +65,7 @@ pub const COUNTER_EXPIRY_S_DEFAULT: u64 = 300;
 /// | 32 + 12 | what the worker knows of it, and where it stands by its meaning |
 /// | 48 | the record that worker and merge share, with what the allocator rounds up |
 /// | 24 + 4 | what the merge knows of it, and the worker's number of it |
-/// | 1.5 × 40 | its entries in the bucket that is open and, as far as they fill at the same time, in the one that ships |
+/// | 1.5 × 32 | its entries in the bucket that is open and, as far as they fill at the same time, in the one that ships |
 /// | 8 | when it was sampled, while a slot closes and ships |
 pub const CONTEXT_BYTES_FIXED: usize = 204;
 

@@ -140,7 +140,7 @@ fn add() -> impl Iterator<Item = Case> {
         Case::fresh(
             name,
             MANY,
-            move || (kind, Value::new(kind)),
+            move || (kind, Value::new(kind, Stamp::default())),
             |(kind, value)| {
                 let stamp = Stamp::from_s(rig::ARRIVAL_S);
                 for number in 0..MANY {

@@ -3,7 +3,8 @@
 //! A context is nearly always sampled as one of the two in a slot. One that is sampled as both has
 //! them behind a pointer, so that every other takes no room for a second one.
 
-use super::{SampleKind, Value};
+use super::{Sample, Value};
+use crate::ledger::Refusal;
 use crate::sketch::{Sketch, Taken};
 use std::mem;
 
@@ -63,10 +64,25 @@ impl Aggregates {
         }
     }
 
-    /// Puts an empty value where there is none.
+    /// Adds a finite sample of any type but distribution.
+    ///
+    /// # Errors
+    ///
+    /// As [`Value::add`]; an empty value stays if there was none.
+    #[inline]
+    pub(crate) fn add(&mut self, sample: &Sample<'_>) -> Result<(), Refusal> {
+        let value = match self {
+            Self::Value(value) => value,
+            Self::Both(both) => &mut both.0,
+            none => none.begin_value(sample),
+        };
+        value.add(sample)
+    }
+
+    /// Puts an empty value where there is none, for a sample that came first.
     #[inline(never)]
-    pub(crate) fn begin_value(&mut self, kind: SampleKind) -> &mut Value {
-        let value = Value::new(kind);
+    fn begin_value(&mut self, sample: &Sample<'_>) -> &mut Value {
+        let value = Value::new(sample.kind, sample.stamp);
         match self {
             Self::Nothing => *self = Self::Value(value),
             _ => *self = Self::of(Some(value), mem::take(self).into_parts().1),
@@ -100,21 +116,21 @@ const _: () = assert!(size_of::<Aggregates>() == size_of::<Value>());
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bucket::SampleKind;
+    use crate::time::Stamp;
 
     /// The counter's sum and the sketch's, as far as there is one.
     fn sums(aggregates: &mut Aggregates) -> (Option<f64>, Option<f64>) {
         let counter = aggregates.value().map(|value| match value {
-            Value::Counter(counter) => counter.per_second() * 10.0,
+            Value::Counter(counter, _) => counter.per_second() * 10.0,
             other => panic!("{other:?}"),
         });
         (counter, aggregates.sketch().map(|sketch| sketch.summary().sum))
     }
 
-    fn count(aggregates: &mut Aggregates, value: f64) {
-        match aggregates.begin_value(SampleKind::Counter) {
-            Value::Counter(counter) => counter.add(value, 1.0).unwrap(),
-            other => panic!("{other:?}"),
-        }
+    fn counted(value: f64) -> Sample<'static> {
+        let stamp = Stamp::from_s(1000);
+        Sample { kind: SampleKind::Counter, value, member: b"", rate: 1.0, stamp }
     }
 
     #[test]
@@ -124,7 +140,7 @@ mod tests {
             assert_eq!(sums(&mut aggregates), (None, None));
             for is_value in [value_first, !value_first] {
                 if is_value {
-                    count(&mut aggregates, 2.0);
+                    assert_eq!(aggregates.add(&counted(2.0)), Ok(()));
                 } else {
                     assert_eq!(aggregates.insert(3.0, 1.0), Taken::Whole);
                 }
@@ -133,6 +149,26 @@ mod tests {
             assert_eq!(sums(&mut aggregates), (Some(2.0), Some(6.0)));
             let (value, sketch) = aggregates.into_parts();
             assert_eq!(sums(&mut Aggregates::of(value, sketch)), (Some(2.0), Some(6.0)));
+        }
+    }
+
+    #[test]
+    fn the_first_sample_decides_the_type_even_if_it_is_refused() {
+        let first = Stamp::from_s(1000);
+        let kind = SampleKind::Counter;
+        let sample = Sample { kind, value: 1.0, member: b"", rate: 0.0, stamp: first };
+        let gauge = Sample { kind: SampleKind::Gauge, stamp: Stamp::from_s(1001), ..sample };
+        for is_sketched in [false, true] {
+            let mut aggregates = Aggregates::default();
+            if is_sketched {
+                assert_eq!(aggregates.insert(1.0, 1.0), Taken::Whole);
+            }
+            assert_eq!(aggregates.add(&sample), Err(Refusal::BadRate));
+            assert_eq!(aggregates.add(&Sample { rate: 0.5, ..gauge }), Ok(()));
+            let (value, sketch) = aggregates.into_parts();
+            assert_eq!(sketch.is_some(), is_sketched);
+            let Some(Value::Counter(counter, _)) = value else { panic!("{value:?}") };
+            assert_eq!(counter.per_second(), 0.2);
         }
     }
 }

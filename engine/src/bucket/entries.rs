@@ -5,10 +5,8 @@
 //! context remembers, without a search; the entry there says whether it is that context's. All other buckets (an older one that is still open, one for
 //! samples with a time of their own) are reached by an index that is made when it is first needed.
 
-use super::{Aggregates, Pieces, Sample};
+use super::{Aggregates, Pieces};
 use crate::context::{ContextId, Place, prefetch};
-use crate::ledger::Refusal;
-use crate::time::Stamp;
 use hashbrown::HashTable;
 
 /// The aggregates of one context in one slot.
@@ -20,31 +18,9 @@ pub struct Entry {
     pub samples: u32,
     /// What they came to.
     pub aggregates: Aggregates,
-    /// Arrival of the sample that the value was made for, if it was: of two workers' values the older
-    /// one decides the type.
-    pub first: Stamp,
 }
 
 impl Entry {
-    /// Adds a finite sample of any type but distribution.
-    ///
-    /// # Errors
-    ///
-    /// As [`Value::add`](super::Value::add); an empty value stays if there was none.
-    #[inline]
-    pub(crate) fn add(&mut self, sample: &Sample<'_>) -> Result<(), Refusal> {
-        let Self { aggregates, first, .. } = self;
-        let value = match aggregates {
-            Aggregates::Value(value) => value,
-            Aggregates::Both(both) => &mut both.0,
-            none => {
-                *first = sample.stamp;
-                none.begin_value(sample.kind)
-            }
-        };
-        value.add(sample)
-    }
-
     /// Counts samples that were added.
     #[inline]
     pub(crate) fn count_samples(&mut self, samples: u64) {
@@ -187,33 +163,11 @@ fn index_hash(id: ContextId) -> u64 {
 }
 
 // There is one for each context in each slot that is open or ships.
-const _: () = assert!(size_of::<Entry>() == 40);
+const _: () = assert!(size_of::<Entry>() == 32);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bucket::{SampleKind, Value};
-
-    #[test]
-    fn the_first_sample_decides_the_type_even_if_it_is_refused() {
-        let first = Stamp::from_s(1000);
-        let kind = SampleKind::Counter;
-        let sample = Sample { kind, value: 1.0, member: b"", rate: 0.0, stamp: first };
-        let gauge = Sample { kind: SampleKind::Gauge, stamp: Stamp::from_s(1001), ..sample };
-        for is_sketched in [false, true] {
-            let mut entry = Entry::default();
-            if is_sketched {
-                assert_eq!(entry.aggregates.insert(1.0, 1.0), crate::sketch::Taken::Whole);
-            }
-            assert_eq!(entry.add(&sample), Err(Refusal::BadRate));
-            assert_eq!(entry.add(&Sample { rate: 0.5, ..gauge }), Ok(()));
-            assert_eq!(entry.first, first);
-            let (value, sketch) = entry.aggregates.into_parts();
-            assert_eq!(sketch.is_some(), is_sketched);
-            let Some(Value::Counter(counter)) = value else { panic!("{value:?}") };
-            assert_eq!(counter.per_second(), 0.2);
-        }
-    }
 
     #[test]
     fn places_and_the_index_lead_to_the_same_entry() {

@@ -10,6 +10,12 @@ pub struct Gauge {
 }
 
 impl Gauge {
+    /// No value yet: any that arrived at `stamp` or later takes its place.
+    #[must_use]
+    pub fn since(stamp: Stamp) -> Self {
+        Self { stamp, ..Self::default() }
+    }
+
     /// Takes a finite value that arrived at `stamp`, unless a later one is here already. Of equal
     /// stamps the later call wins.
     pub fn add(&mut self, value: f64, stamp: Stamp) {
@@ -22,6 +28,12 @@ impl Gauge {
         if other.stamp >= self.stamp {
             *self = other;
         }
+    }
+
+    /// When the last value arrived.
+    #[must_use]
+    pub fn stamp(self) -> Stamp {
+        self.stamp
     }
 
     /// Gives the last value.

@@ -183,7 +183,7 @@ impl Contexts {
         }
         let kind = SampleKind::Counter;
         let zero = Sample { kind, value: 0.0, member: &[], rate: 1.0, stamp: Stamp::MAX };
-        let added = entry.add(&zero);
+        let added = entry.aggregates.add(&zero);
         debug_assert!(added.is_ok(), "zero is finite and takes no room");
     }
 

@@ -14,19 +14,19 @@ impl Merge {
         let (value, sketch) = entry.aggregates.into_parts();
         match value {
             None => {}
-            Some(Value::Counter(counter)) => {
+            Some(Value::Counter(counter, _)) => {
                 let value = counter.per_second();
                 self.emit_series(id, start_s, "", SeriesKind::Rate, value, "", sink);
             }
-            Some(Value::Gauge(gauge)) => {
+            Some(Value::Gauge(gauge, _)) => {
                 let value = gauge.value();
                 self.emit_series(id, start_s, "", SeriesKind::Gauge, value, "", sink);
             }
-            Some(Value::Set(set)) => {
+            Some(Value::Set(set, _)) => {
                 let value = set.len() as f64;
                 self.emit_series(id, start_s, "", SeriesKind::Gauge, value, "", sink);
             }
-            Some(Value::Histogram(mut histogram)) => {
+            Some(Value::Histogram(mut histogram, _)) => {
                 let unit = histogram.unit();
                 let settings = Arc::clone(&self.settings.histogram);
                 histogram.emit(&settings, |suffix, value| {

@@ -3,7 +3,6 @@
 use super::contexts::MergedId;
 use crate::bucket::{Aggregates, Bucket, Entry, Pieces, Value};
 use crate::ledger::MergeCounts;
-use crate::time::Stamp;
 use std::vec;
 
 #[derive(Debug, Default)]
@@ -119,16 +118,14 @@ impl Outgoing {
 }
 
 /// Joins two workers' entries of one context and slot.
-fn join(known: &mut Entry, mut other: Entry, counts: &mut MergeCounts) {
+fn join(known: &mut Entry, other: Entry, counts: &mut MergeCounts) {
     known.samples = known.samples.saturating_add(other.samples);
     let (mut ours, mut sketch) = std::mem::take(&mut known.aggregates).into_parts();
     let (mut theirs, their_sketch) = other.aggregates.into_parts();
-    if owns_type((&theirs, other.first), (&ours, known.first)) {
+    if owns_type(&theirs, &ours) {
         std::mem::swap(&mut ours, &mut theirs);
-        std::mem::swap(&mut known.first, &mut other.first);
     }
     if let (Some(value), Some(theirs)) = (&mut ours, theirs) {
-        known.first = known.first.min(other.first);
         match value.merge(&theirs) {
             Ok(refused) => counts.set_limit += refused as u64,
             Err(_) => counts.type_conflict += 1,
@@ -143,13 +140,13 @@ fn join(known: &mut Entry, mut other: Entry, counts: &mut MergeCounts) {
 }
 
 /// Whether the type of `other` decides, because its value came first.
-fn owns_type(other: (&Option<Value>, Stamp), known: (&Option<Value>, Stamp)) -> bool {
-    match (other.0, known.0) {
+fn owns_type(other: &Option<Value>, known: &Option<Value>) -> bool {
+    match (other, known) {
         (None, _) => false,
         (Some(_), None) => true,
         (Some(theirs), Some(ours)) => {
             let differ = std::mem::discriminant(theirs) != std::mem::discriminant(ours);
-            differ && other.1 < known.1
+            differ && theirs.first() < ours.first()
         }
     }
 }

@@ -71,7 +71,7 @@ impl Added {
             self.not_finite += 1;
             return;
         }
-        match entry.add(sample) {
+        match entry.aggregates.add(sample) {
             Ok(()) => self.aggregated += 1,
             Err(refusal) => self.refuse(refusal),
         }
