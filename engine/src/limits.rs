@@ -31,6 +31,10 @@ pub const BUCKET_RING_LEN: usize = 256;
 /// marks beyond that doesn't wait for the next one. The reference agent's number.
 pub const PASSED_BATCH_LEN: usize = 2048;
 
+/// New contexts that are handed on together; what is learned between two marks beyond that doesn't
+/// wait for the next one. 160 KiB of them.
+pub const DEFINED_BATCH_LEN: usize = 4096;
+
 /// Events, or service checks, that leave the engine together: some hundred kilobytes, so that they
 /// can be encoded as there is room.
 pub const EVENTS_BATCH_LEN: usize = 1000;

@@ -11,6 +11,7 @@ use crate::datagram::{Datagram, Extent};
 use crate::enrich::{Enricher, Resolved};
 use crate::handover::{Books, BucketProducer, Definition, Handover, Open, Seen, Settled};
 use crate::ledger::{Refusal, WorkerCounts, WorkerLedger};
+use crate::limits::DEFINED_BATCH_LEN;
 use crate::message::{self, Error, Event, Kind, LineKind, Metric, ServiceCheck};
 use crate::ring::Mark;
 use crate::sampler::{Access, LateArrival, Lateness, Sampler};
@@ -237,6 +238,9 @@ impl Aggregation {
             && let Some(context) = self.contexts.context(id).map(ContextRef::share)
         {
             self.defined.push(Definition { id, context, kind, first: self.order, bytes });
+            if self.defined.len() >= DEFINED_BATCH_LEN {
+                self.hand_over_defined();
+            }
         }
         inserted.id()
     }
@@ -393,9 +397,7 @@ impl Aggregation {
     fn hand_over(&mut self, buckets: Vec<Bucket>) {
         // Definitions first, also of contexts that only open buckets hold: the merge has to know who
         // is alive.
-        if !self.defined.is_empty() {
-            self.out.push(Handover::Define(std::mem::take(&mut self.defined)));
-        }
+        self.hand_over_defined();
         let contexts = &self.contexts;
         let seen = |bucket| Seen::of(bucket, |id| contexts.seen(id));
         let seen: Vec<_> = buckets.iter().chain(self.sampler.open()).map(seen).collect();
@@ -407,6 +409,13 @@ impl Aggregation {
             self.out.push(Handover::Seen(seen));
         }
         self.hand_over_passed();
+    }
+
+    fn hand_over_defined(&mut self) {
+        let defined = std::mem::take(&mut self.defined);
+        if !defined.is_empty() {
+            self.out.push(Handover::Define(defined));
+        }
     }
 
     fn hand_over_passed(&mut self) {
