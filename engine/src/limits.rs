@@ -52,7 +52,7 @@ pub const PIECE_LEN: u32 = 4096;
 pub const RETURN_RING_LEN: usize = 2;
 
 /// Bound of the memory that contexts may take in one worker, in bytes, where nobody derives one from
-/// the machine's (replays, tests): about 240,000 contexts with short tags. A sample of a new context
+/// the machine's (replays, tests): about 340,000 contexts with short tags. A sample of a new context
 /// beyond it is refused and counted.
 pub const CONTEXT_BYTES_DEFAULT: usize = 64 << 20;
 
@@ -62,20 +62,21 @@ pub const CONTEXT_EXPIRY_S_DEFAULT: u64 = 20;
 /// Seconds for which a counter that is not sampled reports zeros, by default.
 pub const COUNTER_EXPIRY_S_DEFAULT: u64 = 300;
 
-/// What one context costs besides its texts, its tags and its spellings, in bytes:
+/// What one context costs besides its texts, their numbers and its spellings, in bytes:
 ///
 /// | bytes | for |
 /// |---|---|
-/// | 32 + 12 | what the worker knows of it, and where it stands by its meaning |
-/// | 48 | the record that worker and merge share, with what the allocator rounds up |
-/// | 24 + 4 | what the merge knows of it, and the worker's number of it |
+/// | 16 + 12 | what the worker knows of it, and where it stands by its meaning |
+/// | 10 | what stands before and behind the numbers in its record |
+/// | 17 + 4 | what the merge knows of it, and the worker's number of it |
 /// | 1.5 × 32 | its entries in the bucket that is open and, as far as they fill at the same time, in the one that ships |
 /// | 8 | when it was sampled, while a slot closes and ships |
-pub const CONTEXT_BYTES_FIXED: usize = 204;
+/// | 13 | its share of what is allocated ahead, and of what is encoded at a time |
+pub const CONTEXT_BYTES_FIXED: usize = 128;
 
 /// The same of a context that no worker knows any more, and which gets zeros: the record, what the
 /// merge knows of it, and where it stands by what it is.
-pub const SILENT_CONTEXT_BYTES_FIXED: usize = 48 + 24 + 12;
+pub const SILENT_CONTEXT_BYTES_FIXED: usize = 10 + 17 + 12;
 
 /// What one spelling costs, in bytes: its place in a table that may be half full.
 pub const SPELLING_BYTES_FIXED: usize = 20;
@@ -84,9 +85,9 @@ pub const SPELLING_BYTES_FIXED: usize = 20;
 /// a pointer to what it is told by, and what the allocator takes for that.
 pub const ALIAS_BYTES_FIXED: usize = 40;
 
-/// What one text of contexts costs besides its bytes: two numbers in front of it, what is rounded up,
-/// and a place in a table that may be half full.
-pub const TEXT_BYTES_FIXED: usize = 20;
+/// What one text of contexts costs besides its bytes: what stands before it, what is rounded up, and a
+/// place in a table that may be half full.
+pub const TEXT_BYTES_FIXED: usize = 16;
 
 /// Keys a sketch gathers before it sorts them into its bins; the reference agent's number, which
 /// decides how overflowing bins come out.
