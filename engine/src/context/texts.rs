@@ -242,7 +242,8 @@ fn text_of(arena: &Arena, id: TextId) -> &str {
 /// Leaves of equal tags the first.
 fn remove_repeated(tags: &mut Vec<Hashed<'_>>) {
     let mut order: Vec<_> = (0..).zip(&*tags).map(|(at, tag)| (tag.hash, at, tag.text)).collect();
-    order.sort_unstable_by_key(|(hash, at, _)| (*hash, *at));
+    // Stable: tags with the same hash stay in their order, and a long run of them costs nothing.
+    order.sort_by_key(|(hash, ..)| *hash);
     let mut repeated: Vec<usize> = Vec::new();
     for alike in order.chunk_by(|(one, ..), (two, ..)| one == two) {
         // All of them are equal but for a collision: the first look finds one.
@@ -256,8 +257,8 @@ fn remove_repeated(tags: &mut Vec<Hashed<'_>>) {
         return;
     }
     repeated.sort_unstable();
-    let mut at = 0..;
-    tags.retain(|_| at.next().is_some_and(|at| repeated.binary_search(&at).is_err()));
+    let (mut at, mut repeated) = (0.., repeated.into_iter().peekable());
+    tags.retain(|_| at.next().is_some_and(|at| repeated.next_if_eq(&at).is_none()));
 }
 
 /// A hash of what tells contexts apart; the order of the tags makes no difference.
