@@ -71,12 +71,12 @@ pub const COUNTER_EXPIRY_S_DEFAULT: u64 = 300;
 /// | 17 + 4 | what the merge knows of it, and the worker's number of it |
 /// | 1.5 × 32 | its entries in the bucket that is open and, as far as they fill at the same time, in the one that ships |
 /// | 8 | when it was sampled, while a slot closes and ships |
-/// | 13 | its share of what is allocated ahead, and of what is encoded at a time |
-pub const CONTEXT_BYTES_FIXED: usize = 128;
+/// | 8 + 11 | with several workers, the arrival of its first sample and where it stands by what it is |
+pub const CONTEXT_BYTES_FIXED: usize = 134;
 
 /// The same of a context that no worker knows any more, and which gets zeros: the record, what the
-/// merge knows of it, and where it stands by what it is.
-pub const SILENT_CONTEXT_BYTES_FIXED: usize = 10 + 17 + 12;
+/// merge knows of it, the arrival of its first sample, and where it stands by what it is.
+pub const SILENT_CONTEXT_BYTES_FIXED: usize = 10 + 17 + 8 + 11;
 
 /// What one spelling costs, in bytes: its place in a table that may be half full.
 pub const SPELLING_BYTES_FIXED: usize = 20;

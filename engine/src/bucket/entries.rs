@@ -1,9 +1,10 @@
 //! A bucket: one entry for each context that was sampled in the slot, in the order of first
 //! samples.
 //!
-//! The entry of a context in the bucket that arrivals go to is found by the *place* that the
-//! context remembers, without a search; the entry there says whether it is that context's. All other buckets (an older one that is still open, one for
-//! samples with a time of their own) are reached by an index that is made when it is first needed.
+//! The entry of a context in the bucket that arrivals go to is found by the *place* that the context
+//! remembers, without a search; the entry there says whether it is that context's. All other buckets
+//! (an older one that is still open, one for samples with a time of their own) are reached by an index
+//! that is made when it is first needed.
 
 use super::{Aggregates, Pieces};
 use crate::context::{ContextId, Place, prefetch};
@@ -184,5 +185,25 @@ mod tests {
         let mut unknown = Place::default();
         assert_eq!(bucket.entry(100, &mut unknown).samples, 2);
         assert_eq!(bucket.entries().count(), 101);
+    }
+
+    /// Whichever context has its entry at the same position there.
+    #[test]
+    fn a_place_in_one_bucket_leads_to_nobody_elses_entry_in_the_next() {
+        let mut places = [Place::default(); 10];
+        for order in [[3, 1, 7, 9], [1, 3, 9, 8], [9, 2, 1, 3]] {
+            let mut bucket = Bucket::open(1000, None);
+            for id in order.into_iter().chain(order) {
+                let entry = bucket.entry(id, &mut places[id as usize]);
+                assert_eq!(entry.context, id);
+                entry.samples += 1;
+            }
+            assert!(
+                bucket
+                    .entries()
+                    .map(|entry| (entry.context, entry.samples))
+                    .eq(order.map(|id| (id, 2)))
+            );
+        }
     }
 }

@@ -34,12 +34,12 @@ pub enum Value {
 pub struct Lead([u8; 6]);
 
 impl Lead {
+    const NS_MAX: u64 = (1 << 48) - 1;
+
     #[inline]
     fn of(ns: u64) -> Self {
-        match ns.to_le_bytes() {
-            [ns @ .., 0, 0] => Self(ns),
-            _ => Self([u8::MAX; 6]),
-        }
+        let [a, b, c, d, e, f, ..] = ns.min(Self::NS_MAX).to_le_bytes();
+        Self([a, b, c, d, e, f])
     }
 
     #[inline]
@@ -83,7 +83,7 @@ impl Value {
     /// # Errors
     ///
     /// The reason why the sample does not count; the value is as it was.
-    #[inline]
+    #[inline(always)]
     pub fn add(&mut self, sample: &Sample<'_>) -> Result<(), Refusal> {
         debug_assert!(sample.value.is_finite());
         debug_assert!(sample.kind == SampleKind::Set || sample.member.is_empty());
@@ -96,17 +96,12 @@ impl Value {
                 Ok(())
             }
             Self::Set(set, _) => set.add(sample.member),
-            Self::Histogram(histogram, _) => {
-                histogram.add(sample.value, sample.rate)?;
-                if sample.kind == SampleKind::Timing {
-                    histogram.mark_timing();
-                }
-                Ok(())
-            }
+            Self::Histogram(histogram, _) => add_to_histogram(histogram, sample),
         }
     }
 
-    /// Adds another worker's value of the same type, which may be the older one; gives how many members of a set were refused for lack of room.
+    /// Adds another worker's value of the same type, which may be the older one; gives how many members
+    /// of a set were refused for lack of room.
     ///
     /// # Errors
     ///
@@ -134,6 +129,16 @@ impl Value {
         }
         Ok(0)
     }
+}
+
+/// Not in line with the others, which are short and come by the million.
+#[inline(never)]
+fn add_to_histogram(histogram: &mut Histogram, sample: &Sample<'_>) -> Result<(), Refusal> {
+    histogram.add(sample.value, sample.rate)?;
+    if sample.kind == SampleKind::Timing {
+        histogram.mark_timing();
+    }
+    Ok(())
 }
 
 #[cfg(test)]

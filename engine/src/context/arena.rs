@@ -58,7 +58,8 @@ pub(super) const NOTE_MAX: u16 = GAP - 1;
 /// Bytes of a record that say how many own it.
 const OWNERS_BYTES: usize = size_of::<AtomicU32>();
 
-/// Number of a text: that of the word at which its block begins.
+/// Number of a text: that of the word at which its block begins. Numbers of texts and records don't
+/// leave the module `context`, which sees to it that nobody has one of what was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TextId(pub(super) u32);
 
@@ -266,8 +267,8 @@ impl Arena {
     /// Makes a block of two pieces.
     fn add(&mut self, note: u16, pieces: [&[u8]; 2]) -> Option<u32> {
         let [first, second] = pieces;
-        let len = first.len() + second.len();
-        let words = words_of(len)?;
+        let len = u32::try_from(first.len() + second.len()).ok()?;
+        let words = words_of(len as usize)?;
         let number = self.take_gap(words).or_else(|| self.take_unused(words))?;
         let start = self.region.word(number);
         // SAFETY: these words were never used, or removed; both ways took them for this block alone.
@@ -277,7 +278,7 @@ impl Arena {
             start.cast::<u16>().write(size);
             self.region.note(number).write(note);
             if size == SIZE_LONG {
-                start.add(1).write(u32::try_from(len).ok()?);
+                start.add(1).write(len);
             }
             let (bytes, _) = self.region.block(number);
             bytes.copy_from_nonoverlapping(first.as_ptr(), first.len());

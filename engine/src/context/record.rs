@@ -14,7 +14,7 @@ use std::fmt;
 pub(super) const HAS_HOST: u16 = 1;
 
 /// Owners beyond which something clones without end.
-const OWNERS_MAX: u32 = u32::MAX / 2;
+pub(super) const OWNERS_MAX: u32 = u32::MAX / 2;
 
 /// The identity of a series; made by a worker, shared with the merge. Cloning shares it.
 pub struct Context {
@@ -148,7 +148,11 @@ impl<'a> ContextRef<'a> {
     fn own(self) {
         // Relaxed: who looks at a context has it, so it is not given back meanwhile.
         let before = self.record().owners.fetch_add(1, Ordering::Relaxed);
-        assert!(before < OWNERS_MAX, "a context has {before} owners");
+        if before >= OWNERS_MAX {
+            // Or panics that are caught would bring the count to zero in the end.
+            self.disown();
+            panic!("a context has {before} owners");
+        }
     }
 
     /// Counts one owner less.
@@ -221,11 +225,12 @@ impl<'a> ContextRef<'a> {
     /// Name, and tags by their positions.
     pub(super) fn name_and_placed_tags(self) -> (&'a str, PlacedTags<'a>) {
         let (name, tags) = self.name_and_tag_ids();
-        let mut ids = [None; 1 << u8::BITS];
+        let (mut ids, mut len) = ([TextId(0); 1 << u8::BITS], 0);
         for (place, id) in ids.iter_mut().zip(tags) {
-            *place = Some(id);
+            *place = id;
+            len += 1;
         }
-        (name.map_or("", |id| self.text(id)), PlacedTags { context: self, ids })
+        (name.map_or("", |id| self.text(id)), PlacedTags { context: self, ids, len })
     }
 
     /// Numbers of the telling tags in ascending order.
@@ -279,7 +284,7 @@ impl<'a> ContextRef<'a> {
 
     #[inline]
     #[allow(unsafe_code, reason = "see `ContextRef::new`")]
-    fn record(self) -> Record<'a> {
+    pub(super) fn record(self) -> Record<'a> {
         // SAFETY: `new` asks for it, and a handle's record is not removed as long as there is one.
         unsafe { self.region.record(self.record) }
     }
@@ -296,14 +301,16 @@ impl<'a> ContextRef<'a> {
 /// The first tags of a context by their positions.
 pub(super) struct PlacedTags<'a> {
     context: ContextRef<'a>,
-    ids: [Option<TextId>; 1 << u8::BITS],
+    ids: [TextId; 1 << u8::BITS],
+    /// How many there are.
+    len: usize,
 }
 
 impl PlacedTags<'_> {
     /// Tags in the given order; nothing where there is none.
     pub(super) fn in_order(&self, order: &[u8]) -> impl Iterator<Item = &str> {
-        #[expect(clippy::indexing_slicing, reason = "there are as many as a byte has values")]
-        order.iter().filter_map(|at| Some(self.context.text(self.ids[usize::from(*at)]?)))
+        let ids = self.ids.get(..self.len).unwrap_or_default();
+        order.iter().filter_map(|at| Some(self.context.text(*ids.get(usize::from(*at))?)))
     }
 }
 

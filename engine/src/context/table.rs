@@ -321,7 +321,7 @@ impl Contexts {
             } else {
                 self.bytes -= CONTEXT_BYTES_FIXED;
             }
-            *slot = ContextSlot { hash: FREE, place: Place::default(), ..*slot };
+            slot.hash = FREE;
             self.free.push(id);
             freed += 1;
         }

@@ -150,3 +150,18 @@ fn owns_type(other: &Option<Value>, known: &Option<Value>) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_context_has_a_bit_of_its_own() {
+        for id in [0, 1, 31, 32, 63, 64, 127, 128, 199] {
+            let mut list = Pieces::default();
+            list.push(Entry { context: id, ..Entry::default() });
+            let sampled = Entries { list, ..Entries::default() }.sampled(200);
+            assert!((0..300).all(|other| sampled.holds(other) == (other == id)), "{id}");
+        }
+    }
+}

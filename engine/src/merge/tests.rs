@@ -261,6 +261,8 @@ fn the_busiest_context_and_the_widest_name_stand_first() {
     );
     assert_eq!(top.widest, [("a".to_owned(), 2)]);
     assert_eq!(lanes.merge.top(9).busiest.len(), 3);
+    lanes.merge.contexts.note_samples(0, u32::MAX);
+    assert_eq!(lanes.merge.top(1).busiest[0].1, u64::from(u32::MAX));
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 /// Who sends the most, and what varies the most.
 #[derive(Clone, Debug, Default)]
 pub struct Top {
-    /// Contexts with their samples in the slots that were shipped, the busiest first.
+    /// Contexts with their samples in the slots that were shipped, the busiest first. Of one context no
+    /// more than 2^32 - 1 are counted.
     pub busiest: Vec<(Context, u64)>,
     /// Names with the number of their contexts, the widest first.
     pub widest: Vec<(String, u64)>,

@@ -205,7 +205,7 @@ mod tests {
     use super::*;
     use crate::datagram::{Datagram, Extent, Transport};
     use crate::handover::{Handover, bucket_ring};
-    use crate::limits::BUCKET_RING_LEN;
+    use crate::limits::{BUCKET_RING_LEN, DEFINED_BATCH_LEN};
     use crate::ring::{Mark, PacketProducer, packet_ring};
 
     fn push(packets: &mut PacketProducer, bytes: &[u8]) {
@@ -245,6 +245,36 @@ mod tests {
             }
         }
         assert_eq!(samples, 1);
+    }
+
+    /// They don't wait for a mark, and each comes once.
+    #[test]
+    fn new_contexts_are_handed_over_some_thousand_at_a_time() {
+        let (mut packets, consumer, _) = packet_ring(0, 1 << 20);
+        let (out, mut handovers) = bucket_ring();
+        let (mut worker, _, _) = Worker::new(consumer, out, WorkerSettings::default());
+        let mut defined = move || {
+            let mut names = Vec::new();
+            while let Some(handover) = handovers.pop() {
+                let Handover::Define(definitions) = handover else { continue };
+                names.push(
+                    definitions.iter().map(|it| it.context.get().name().to_owned()).collect(),
+                );
+            }
+            names
+        };
+        let mut batches: Vec<Vec<String>> = Vec::new();
+        for number in 0..DEFINED_BATCH_LEN * 2 + 1 {
+            push(&mut packets, format!("{number}:1|c\n{number}:2|c").as_bytes());
+            worker.turn();
+            batches.extend(defined());
+        }
+        assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [DEFINED_BATCH_LEN; 2]);
+        assert!(packets.mark(Mark::Flush { number: 1, at: Stamp::from_s(1000) }).is_ok());
+        worker.turn();
+        batches.extend(defined());
+        let names = (0..DEFINED_BATCH_LEN * 2 + 1).map(|number| number.to_string());
+        assert!(batches.into_iter().flatten().eq(names));
     }
 
     /// The oldest of a turn counts, the worst turn stays, and one without a present says nothing.

@@ -108,6 +108,22 @@ fn a_blocked_spelling_has_no_place() {
     assert!(contexts.is_empty());
 }
 
+#[test]
+fn contexts_and_blocked_spellings_are_forgotten_when_the_last_second_is_over() {
+    let mut contexts = Contexts::new(1 << 24, |_| ());
+    let id = learn(&mut contexts, "m", "t").unwrap().id();
+    let spelling = Spelling { name: b"secret", tags: b"" };
+    let hash = contexts.hash(spelling);
+    contexts.insert_blocked(hash, spelling, NOW).unwrap();
+    let retired = contexts.expire(Stamp::from_ns(1_020_999_999_999), 20, |_| false).contexts;
+    assert_eq!((retired, contexts.find(hash, spelling).is_some()), (vec![], true));
+    let retired = contexts.expire(Stamp::from_s(1021), 20, |_| false).contexts;
+    assert_eq!((retired, contexts.find(hash, spelling)), (vec![id], None));
+    // What is free already is not forgotten again.
+    contexts.expire(Stamp::from_s(2000), 20, |_| false);
+    assert_eq!((contexts.bytes(), contexts.free.len()), (0, 2));
+}
+
 proptest! {
     /// For all spellings: the context found is the one that a map of hosts and sorted tag sets finds.
     #[test]

@@ -1,7 +1,10 @@
 //! Texts are kept once, as long as anybody has a context that bears them and no longer.
 
+use super::super::record::OWNERS_MAX;
 use super::super::{Context, Shelf};
 use super::*;
+use crate::sync::Ordering;
+use std::panic;
 
 fn record(texts: &mut Texts, name: &str, tags: &[&str]) -> RecordId {
     record_of(texts, name, "host", tags)
@@ -70,20 +73,57 @@ fn texts_go_with_the_last_context_that_bears_them() {
     assert_eq!((texts.bytes(), texts.names.len(), texts.tags.len()), (0, 0, 0));
 }
 
+/// Whether a tag is gone that so many held, when the context that held it last is.
+fn is_gone(holders: u16) -> bool {
+    let mut texts = Texts::new(1 << 20, |_| ());
+    let one = record(&mut texts, "requests", &["env:prod"]);
+    let tag = texts.find_tag("env:prod").unwrap();
+    *texts.holders(tag) = holders - 1;
+    let two = record(&mut texts, "others", &["env:prod"]);
+    texts.give_back(two).unwrap();
+    assert_eq!(*texts.holders(tag), holders - u16::from(holders < NOTE_MAX));
+    *texts.holders(tag) = if holders < NOTE_MAX { 1 } else { holders };
+    texts.give_back(one).unwrap();
+    texts.find_tag("env:prod").is_none()
+}
+
 #[test]
-fn a_text_that_is_held_more_often_than_can_be_counted_stays() {
-    let mut texts = Texts::new(1 << 24, |_| ());
-    let records: Vec<_> = (0..=NOTE_MAX)
-        .map(|number| record(&mut texts, &format!("{number}"), &["env:prod"]))
-        .collect();
-    for record in records {
-        texts.give_back(record).unwrap();
+fn a_text_that_was_held_more_often_than_can_be_counted_stays() {
+    assert_eq!([2, NOTE_MAX - 1, NOTE_MAX].map(is_gone), [true, true, false]);
+}
+
+#[test]
+fn a_context_with_too_many_owners_keeps_those_it_has() {
+    let mut texts = Texts::new(1 << 20, |_| ());
+    let one = record(&mut texts, "requests", &["env:prod"]);
+    let alive = texts.get(one).share();
+    alive.get().record().owners.store(OWNERS_MAX, Ordering::Relaxed);
+    for _ in 0..2 {
+        let clone = panic::catch_unwind(panic::AssertUnwindSafe(|| alive.clone()));
+        assert!(clone.is_err());
+        assert_eq!(alive.get().record().owners.load(Ordering::Relaxed), OWNERS_MAX);
     }
-    assert!(texts.find_tag("env:prod").is_some());
-    assert_eq!(texts.bytes(), "env:prod".len() + "host".len() + 2 * TEXT_BYTES_FIXED);
-    let again = record(&mut texts, "requests", &["env:prod"]);
-    assert!(texts.get(again).tags().eq(["env:prod"]));
-    texts.give_back(again).unwrap();
+    alive.get().record().owners.store(1, Ordering::Relaxed);
+    let one = texts.give_back(one).unwrap_err();
+    drop(alive);
+    texts.give_back(one).unwrap();
+}
+
+/// Around the size that stands in a word of its own.
+#[test]
+fn a_context_may_have_more_tags_than_fit_into_a_short_record() {
+    let mut texts = Texts::new(1 << 22, |_| ());
+    for count in [21_840, 21_841, 21_842, 21_843, 21_844] {
+        let tags: Vec<_> = (0..count).map(|number| format!("{number:x}")).collect();
+        let tags: Vec<_> = tags.iter().map(String::as_str).collect();
+        let long = record_of(&mut texts, "long", "", &tags);
+        let short = record(&mut texts, "short", &["a"]);
+        assert_eq!(texts.get(long).name(), "long");
+        assert!(texts.get(long).tags().eq(tags.iter().copied()), "{count}");
+        texts.give_back(long).unwrap();
+        texts.give_back(short).unwrap();
+        assert_eq!((texts.bytes(), texts.names.len(), texts.tags.len()), (0, 0, 0));
+    }
 }
 
 #[test]
