@@ -87,30 +87,39 @@ pub enum Handover {
 #[derive(Debug)]
 pub struct Seen {
     start_s: u64,
-    /// Seconds from the start of the slot; less than none for what came late.
-    contexts: Vec<(ContextId, i32)>,
+    /// Nearly all: the number in the worker times [`NEAR_S`], and the seconds from the start of the
+    /// slot.
+    near: Vec<u32>,
+    /// What doesn't fit: late and early samples, and numbers beyond 134 million.
+    far: Vec<(ContextId, Second)>,
 }
+
+/// Seconds from the start of a slot to its close, with time to spare.
+const NEAR_S: u32 = 32;
 
 impl Seen {
     /// When the contexts in `bucket` were last sampled, as `seen` tells by their number in the worker.
     #[must_use]
     pub fn of(bucket: &Bucket, seen: impl Fn(ContextId) -> Second) -> Self {
         let start_s = bucket.start_s();
-        let since = |id: ContextId| {
-            let seen = seen(id);
-            let late_s = start_s.saturating_sub(seen.seconds());
-            let since_s = seen.seconds().saturating_sub(start_s);
-            let late_s = i32::try_from(late_s).unwrap_or(i32::MAX);
-            i32::try_from(since_s).unwrap_or(i32::MAX) - late_s
-        };
-        let entries = bucket.entries();
-        Self { start_s, contexts: entries.map(|it| (it.context, since(it.context))).collect() }
+        let (mut near, mut far) = (Vec::with_capacity(bucket.entries().count()), Vec::new());
+        for id in bucket.entries().map(|entry| entry.context) {
+            let second = seen(id);
+            let since_s = second.seconds().checked_sub(start_s);
+            let since_s = since_s.and_then(|since_s| u32::try_from(since_s).ok());
+            match (since_s, id.checked_mul(NEAR_S)) {
+                (Some(since_s @ ..NEAR_S), Some(multiple)) => near.push(multiple + since_s),
+                _ => far.push((id, second)),
+            }
+        }
+        Self { start_s, near, far }
     }
 
-    /// Contexts by their number in the worker, each with its time.
-    pub fn times(&self) -> impl Iterator<Item = (ContextId, Stamp)> {
-        let time = |since_s: i32| Stamp::from_s(self.start_s.saturating_add_signed(since_s.into()));
-        self.contexts.iter().map(move |(id, since_s)| (*id, time(*since_s)))
+    /// Contexts by their number in the worker, each with its second.
+    pub fn times(&self) -> impl Iterator<Item = (ContextId, Second)> {
+        let second = |since_s: u32| Stamp::from_s(self.start_s + u64::from(since_s)).second();
+        let near = self.near.iter().map(move |near| (near / NEAR_S, second(near % NEAR_S)));
+        near.chain(self.far.iter().copied())
     }
 }
 
@@ -244,6 +253,22 @@ impl BucketConsumer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_kept_to_the_second_however_far_they_are() {
+        let mut bucket = Bucket::open(1000, None);
+        let ids = [0, 1, (1 << 27) - 1, 1 << 27, ContextId::MAX];
+        ids.iter().for_each(|id| _ = bucket.side_entry(*id));
+        for second in [0, 1, 999, 1000, 1009, 1031, 1032, 10_000_000] {
+            let time = Stamp::from_s(second).second();
+            let seen = Seen::of(&bucket, |_| time);
+            let mut times: Vec<_> = seen.times().collect();
+            times.sort_unstable();
+            assert_eq!(times, ids.map(|id| (id, time)));
+            let near = if (1000..1032).contains(&second) { 3 } else { 0 };
+            assert_eq!((seen.near.len(), seen.far.len()), (near, ids.len() - near));
+        }
+    }
 
     #[test]
     fn what_nobody_will_take_is_freed() {

@@ -70,9 +70,9 @@ pub const COUNTER_EXPIRY_S_DEFAULT: u64 = 300;
 /// | 10 | what stands before and behind the numbers in its record |
 /// | 17 + 4 | what the merge knows of it, and the worker's number of it |
 /// | 1.5 × 32 | its entries in the bucket that is open and, as far as they fill at the same time, in the one that ships |
-/// | 8 | when it was sampled, while a slot closes and ships |
+/// | 4 | when it was sampled, while a slot closes and ships |
 /// | 8 + 11 | with several workers, the arrival of its first sample and where it stands by what it is |
-pub const CONTEXT_BYTES_FIXED: usize = 134;
+pub const CONTEXT_BYTES_FIXED: usize = 130;
 
 /// The same of a context that no worker knows any more, and which gets zeros: the record, what the
 /// merge knows of it, the arrival of its first sample, and where it stands by what it is.

@@ -29,12 +29,12 @@ pub struct ContextRef<'a> {
     record: RecordId,
 }
 
-/// Contexts of several workers, each at a place of five bytes.
+/// Contexts of several workers, each at a place of five bytes; of four as long as there is one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
     regions: Vec<Arc<Region>>,
     records: Vec<Option<RecordId>>,
-    /// Index of each record's region.
+    /// Index of each record's region, up to the last that isn't 0.
     region_of: Vec<u8>,
 }
 
@@ -77,7 +77,6 @@ impl Shelf {
         let at = at as usize;
         if at >= self.records.len() {
             self.records.resize(at + 1, None);
-            self.region_of.resize(at + 1, 0);
         }
         let known = self.regions.iter().position(|region| Arc::ptr_eq(region, &context.region));
         let region = known.unwrap_or_else(|| {
@@ -85,9 +84,15 @@ impl Shelf {
             self.regions.len() - 1
         });
         assert!(region < WORKERS_MAX, "contexts of {region} workers");
-        if let (Some(record), Some(of)) = (self.records.get_mut(at), self.region_of.get_mut(at)) {
+        if region > 0 && at >= self.region_of.len() {
+            self.region_of.resize(at + 1, 0);
+        }
+        if let Some(of) = self.region_of.get_mut(at) {
+            *of = u8::try_from(region).unwrap_or(u8::MAX);
+        }
+        if let Some(record) = self.records.get_mut(at) {
             debug_assert!(record.is_none(), "the place is empty");
-            (*record, *of) = (Some(context.record), u8::try_from(region).unwrap_or(u8::MAX));
+            *record = Some(context.record);
             context.get().own();
         }
     }
@@ -97,7 +102,8 @@ impl Shelf {
     #[allow(unsafe_code, reason = "see `ContextRef::new`")]
     pub(crate) fn get(&self, at: u32) -> Option<ContextRef<'_>> {
         let record = (*self.records.get(at as usize)?)?;
-        let region = self.regions.get(usize::from(*self.region_of.get(at as usize)?))?;
+        let region = self.region_of.get(at as usize).map_or(0, |region| usize::from(*region));
+        let region = self.regions.get(region)?;
         // SAFETY: `put` has the record of this region, and owns it until it is removed.
         Some(unsafe { ContextRef::new(region, record) })
     }

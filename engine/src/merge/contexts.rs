@@ -151,9 +151,9 @@ impl Contexts {
         identities.insert_unique(hash(&id), id, hash);
     }
 
-    pub(super) fn note_seen(&mut self, id: MergedId, seen: Stamp) {
+    pub(super) fn note_seen(&mut self, id: MergedId, seen: Second) {
         if let Some(Some(live)) = self.slots.get_mut(id as usize) {
-            live.seen = live.seen.max(seen.second());
+            live.seen = live.seen.max(seen);
         }
     }
 

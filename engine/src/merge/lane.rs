@@ -173,11 +173,11 @@ impl Lane {
 
     /// Notes when contexts of the worker were sampled.
     pub(super) fn note_seen(&self, seen: &[Seen], contexts: &mut Contexts) {
-        for (id, seen) in seen.iter().flat_map(Seen::times) {
+        seen.iter().flat_map(Seen::times).for_each(|(id, seen)| {
             if let Some(merged) = self.merged(id) {
                 contexts.note_seen(merged, seen);
             }
-        }
+        });
     }
 
     /// Replaces the worker's context numbers by the merge's.
