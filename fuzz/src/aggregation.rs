@@ -323,7 +323,12 @@ fn tags(tags: Tags<'_>) -> &'static [&'static str] {
 
 /// How the workers of this room aggregate.
 pub(crate) fn worker_settings() -> WorkerSettings {
-    WorkerSettings { context_expiry_s: CONTEXT_EXPIRY_S, ..WorkerSettings::default() }
+    WorkerSettings {
+        context_expiry_s: CONTEXT_EXPIRY_S,
+        // Far more than the few contexts take, and little to reserve: a sanitizer marks all of it.
+        context_bytes_max: 1 << 20,
+        ..WorkerSettings::default()
+    }
 }
 
 /// How the merge of this room makes series.
