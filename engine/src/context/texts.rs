@@ -8,6 +8,7 @@ use super::record::{ContextRef, HAS_HOST};
 use crate::limits::TEXT_BYTES_FIXED;
 use ahash::RandomState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// What a context is to mean, looked up or made.
 #[derive(Debug)]
@@ -241,24 +242,17 @@ fn text_of(arena: &Arena, id: TextId) -> &str {
 
 /// Leaves of equal tags the first.
 fn remove_repeated(tags: &mut Vec<Hashed<'_>>) {
-    let mut order: Vec<_> = (0..).zip(&*tags).map(|(at, tag)| (tag.hash, at, tag.text)).collect();
-    // Stable: tags with the same hash stay in their order, and a long run of them costs nothing.
-    order.sort_by_key(|(hash, ..)| *hash);
-    let mut repeated: Vec<usize> = Vec::new();
-    for alike in order.chunk_by(|(one, ..), (two, ..)| one == two) {
-        // All of them are equal but for a collision: the first look finds one.
-        for (before, (_, at, text)) in alike.iter().enumerate() {
-            if alike.iter().take(before).any(|(.., other)| other == text) {
-                repeated.push(*at);
+    let mut seen = HashTable::with_capacity(tags.len());
+    tags.retain(|tag| {
+        let same = |other: &Hashed<'_>| other.text == tag.text;
+        match seen.entry(tag.hash, same, |other| other.hash) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(*tag);
+                true
             }
         }
-    }
-    if repeated.is_empty() {
-        return;
-    }
-    repeated.sort_unstable();
-    let (mut at, mut repeated) = (0.., repeated.into_iter().peekable());
-    tags.retain(|_| at.next().is_some_and(|at| repeated.next_if_eq(&at).is_none()));
+    });
 }
 
 /// A hash of what tells contexts apart; the order of the tags makes no difference.
