@@ -98,7 +98,8 @@ impl Intake {
         self.shared.lock().store.totals.clone()
     }
 
-    /// Every series held under a metric name, in the order of their tags.
+    /// Every series kept under a metric name, in the order of their tags: those that are among the
+    /// first 10,000.
     #[must_use]
     pub fn series(&self, metric: &str) -> Vec<StoredSeries> {
         self.shared.lock().store.series(metric)

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use ahash::RandomState;
 use serde::Serialize;
 
 use super::decode::{Body, Check, Event, Kind, Series, Sketch};
@@ -12,7 +13,7 @@ use super::decode::{Body, Check, Event, Kind, Series, Sketch};
 /// Points kept per series to find duplicates; older ones stay counted but can't be replaced.
 const POINTS_KEPT_MAX: usize = 256;
 
-/// Reasons of undecodable bodies, events and checks kept in full; all are counted.
+/// Series, events, checks and reasons of undecodable bodies kept in full; all are counted.
 const ITEMS_KEPT_MAX: usize = 10_000;
 
 /// Everything that the intake counted.
@@ -95,7 +96,7 @@ impl Totals {
     }
 }
 
-/// One series as the intake holds it.
+/// One series as the intake keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StoredSeries {
     /// Host; empty if none was named.
@@ -108,30 +109,36 @@ pub struct StoredSeries {
     pub kind: Kind,
     /// Seconds that a point covers, as last sent.
     pub interval_s: u64,
-    /// Second since 1970 and value, for the latest 256 seconds that had one. For a sketch the value
-    /// is the number of samples.
-    pub points: BTreeMap<i64, f64>,
+    /// Second since 1970 and value, for the latest 256 seconds that had one, ascending. For a sketch
+    /// the value is the number of samples.
+    pub points: Vec<(i64, f64)>,
 }
 
 /// The intake's memory.
+///
+/// Of most series it knows a number and the points alone: an intake that keeps the texts of a load
+/// with many of them is busier with its memory than the server that is measured.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     pub(super) totals: Totals,
     pub(super) events: Vec<Event>,
     pub(super) checks: Vec<Check>,
-    series: HashMap<Identity, StoredSeries>,
+    /// By number.
+    series: HashMap<u64, Held, RandomState>,
+    /// How many of them are kept in full.
+    kept: usize,
     bodies: HashSet<u64>,
     /// Digests: a key itself must not turn up in anything that prints this.
     keys: HashSet<u64>,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Identity {
-    metric: String,
-    host: String,
-    device: String,
-    tags: Vec<String>,
-    kind: Kind,
+/// What is known of one series.
+#[derive(Debug, Default)]
+struct Held {
+    /// Second and value, for the latest seconds, ascending.
+    points: Vec<(i64, f64)>,
+    /// Metric and series of one that is kept in full; its points stand above.
+    kept: Option<Box<(String, StoredSeries)>>,
 }
 
 impl Store {
@@ -173,64 +180,102 @@ impl Store {
         }
     }
 
-    /// Every series held under a metric name, in the order of their tags.
+    /// Every series kept under a metric name, in the order of their tags.
     pub(super) fn series(&self, metric: &str) -> Vec<StoredSeries> {
-        let named = self.series.iter().filter(|(identity, _)| identity.metric == metric);
-        let mut series: Vec<_> = named.map(|(_, stored)| stored.clone()).collect();
+        let kept = self.series.values().filter_map(|held| Some((held, held.kept.as_deref()?)));
+        let named = kept.filter(|(_, (name, _))| name == metric);
+        let mut series: Vec<_> = named
+            .map(|(held, (_, one))| StoredSeries { points: held.points.clone(), ..one.clone() })
+            .collect();
         series.sort_by(|a, b| (&a.tags, &a.host, &a.device).cmp(&(&b.tags, &b.host, &b.device)));
         series
     }
 
     fn add_series(&mut self, series: Series) {
-        let metric = self.totals.metrics.entry(series.metric.clone()).or_default();
-        let identity = Identity {
-            metric: series.metric,
-            host: series.host,
-            device: series.device,
-            tags: series.tags,
-            kind: series.kind,
-        };
-        let stored = stored(&mut self.series, identity);
-        stored.interval_s = series.interval_s;
-        for (second, value) in series.points {
-            metric.points += 1;
+        let Series { metric, host, device, tags, kind, interval_s, points, .. } = series;
+        let counted = self.totals.metrics.entry(metric.clone()).or_default();
+        let one = StoredSeries { host, device, tags, kind, interval_s, points: Vec::new() };
+        let held = held(&mut self.series, &mut self.kept, metric, one);
+        for (second, value) in points {
+            counted.points += 1;
             self.totals.points += 1;
-            let before = keep(&mut stored.points, second, value);
+            let before = held.keep(second, value);
             if before.is_some() {
                 self.totals.duplicate_points += 1;
             }
-            let weight = match series.kind {
+            let weight = match kind {
                 Kind::Count => 1.0,
-                Kind::Rate => interval_weight(series.interval_s),
+                Kind::Rate => interval_weight(interval_s),
                 Kind::Gauge | Kind::Sketch => {
-                    metric.last = latest(metric.last, Some(Last { second, value }));
+                    counted.last = latest(counted.last, Some(Last { second, value }));
                     continue;
                 }
             };
-            metric.count += value * weight - before.map_or(0.0, |value| value * weight);
+            counted.count += value * weight - before.map_or(0.0, |value| value * weight);
         }
     }
 
     fn add_sketch(&mut self, sketch: Sketch) {
-        let metric = self.totals.metrics.entry(sketch.metric.clone()).or_default();
-        let identity = Identity {
-            metric: sketch.metric,
-            host: sketch.host,
-            device: String::new(),
-            tags: sketch.tags,
-            kind: Kind::Sketch,
-        };
-        let stored = stored(&mut self.series, identity);
-        for point in sketch.points {
-            metric.sketches += 1;
-            metric.sketch_count += point.count;
-            metric.sketch_sum += point.sum;
+        let Sketch { metric, host, tags, points, .. } = sketch;
+        let counted = self.totals.metrics.entry(metric.clone()).or_default();
+        let (device, kind) = (String::new(), Kind::Sketch);
+        let one = StoredSeries { host, device, tags, kind, interval_s: 0, points: Vec::new() };
+        let held = held(&mut self.series, &mut self.kept, metric, one);
+        for point in points {
+            counted.sketches += 1;
+            counted.sketch_count += point.count;
+            counted.sketch_sum += point.sum;
             #[expect(clippy::cast_precision_loss, reason = "sample counts stay below 2^53")]
-            if keep(&mut stored.points, point.second, point.count as f64).is_some() {
+            if held.keep(point.second, point.count as f64).is_some() {
                 self.totals.duplicate_points += 1;
             }
         }
     }
+}
+
+impl Held {
+    /// Keeps a point and gives back the one it replaces.
+    fn keep(&mut self, second: i64, value: f64) -> Option<f64> {
+        match self.points.binary_search_by_key(&second, |&(second, _)| second) {
+            Ok(place) => Some(std::mem::replace(&mut self.points[place].1, value)),
+            Err(place) => {
+                self.points.insert(place, (second, value));
+                if self.points.len() > POINTS_KEPT_MAX {
+                    self.points.remove(0);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Finds what is known of a series, and keeps it in full if it is one of the first.
+fn held<'a>(
+    all: &'a mut HashMap<u64, Held, RandomState>,
+    kept: &mut usize,
+    metric: String,
+    mut one: StoredSeries,
+) -> &'a mut Held {
+    let number = number(all.hasher(), &metric, &one);
+    let held = all.entry(number).or_default();
+    match &mut held.kept {
+        Some(kept) => kept.1.interval_s = one.interval_s,
+        None if *kept < ITEMS_KEPT_MAX => {
+            *kept += 1;
+            one.tags.sort_unstable();
+            held.kept = Some(Box::new((metric, one)));
+        }
+        None => {}
+    }
+    held
+}
+
+/// The number of a series, whatever the order of its tags. Two of a million series have the same one
+/// in one run of 37 million.
+fn number(hasher: &RandomState, metric: &str, series: &StoredSeries) -> u64 {
+    let StoredSeries { host, device, tags, kind, .. } = series;
+    let tags = tags.iter().map(|tag| hasher.hash_one(tag)).fold(0, u64::wrapping_add);
+    hasher.hash_one((metric, host, device, tags, kind))
 }
 
 /// The later of two gauge points; the second one if they are of the same second.
@@ -243,28 +288,6 @@ pub(super) fn digest(path: &str, body: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     (path, body).hash(&mut hasher);
     hasher.finish()
-}
-
-fn stored(series: &mut HashMap<Identity, StoredSeries>, mut id: Identity) -> &mut StoredSeries {
-    id.tags.sort_unstable();
-    let new = StoredSeries {
-        host: id.host.clone(),
-        device: id.device.clone(),
-        tags: id.tags.clone(),
-        kind: id.kind,
-        interval_s: 0,
-        points: BTreeMap::new(),
-    };
-    series.entry(id).or_insert(new)
-}
-
-/// Keeps a point and gives back the one it replaces.
-fn keep(points: &mut BTreeMap<i64, f64>, second: i64, value: f64) -> Option<f64> {
-    let before = points.insert(second, value);
-    if points.len() > POINTS_KEPT_MAX {
-        points.pop_first();
-    }
-    before
 }
 
 /// The seconds that a rate is multiplied with; one without interval covers one second.
@@ -380,6 +403,21 @@ mod tests {
         store.accept(1, series(Kind::Count, &[], &points));
         assert_eq!(store.totals.count("m"), 1_000.0);
         assert_eq!(store.series("m")[0].points.len(), POINTS_KEPT_MAX);
+        assert_eq!(store.series("m")[0].points[0].0, 1_000 - POINTS_KEPT_MAX as i64);
+    }
+
+    #[test]
+    fn the_first_series_are_kept_in_full_and_all_are_counted() {
+        let mut store = Store::default();
+        for round in 0..2 {
+            for tag in 0..=ITEMS_KEPT_MAX {
+                store.accept(0, series(Kind::Count, &[&format!("n:{tag}")], &[(round, 1.0)]));
+            }
+        }
+        let kept = store.series("m");
+        assert_eq!(kept.len(), ITEMS_KEPT_MAX);
+        assert!(kept.iter().all(|one| one.points == [(0, 1.0), (1, 1.0)]));
+        assert_eq!((store.totals.points, store.totals.duplicate_points), (20_002, 0));
     }
 
     #[test]

@@ -54,12 +54,12 @@ const POINTS: [(&str, [f64; 2]); 14] = [
 /// counter is told to be zero.
 fn values(series: &StoredSeries) -> Vec<f64> {
     let interval_s = f64::from(u32::try_from(series.interval_s).unwrap());
-    let value = |value: &f64| match series.kind {
+    let value = |&(_, value): &(i64, f64)| match series.kind {
         Kind::Rate => (value * interval_s * 1e6).round() / 1e6,
-        _ => *value,
+        _ => value,
     };
     let zero_is_no_sample = matches!(series.kind, Kind::Rate | Kind::Count);
-    let points = series.points.values().map(value);
+    let points = series.points.iter().map(value);
     points.filter(|value| !zero_is_no_sample || *value != 0.0).collect()
 }
 
