@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longest time that the agent's own threads may take to answer.
-const AGENT_PATIENCE: Duration = Duration::from_secs(2);
+const AGENT_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Contexts and names that a status lists.
 const TOP: usize = 10;

@@ -8,10 +8,10 @@ use crate::flushes::Flushes;
 use crate::grace::Grace;
 use crate::receipt::{Ending, Stop};
 use crate::signals::{Reach, Signals};
-use crate::stopping::{Action, Facts, Linger, Stopping, Times};
+use crate::stopping::{Action, COUNTING, Facts, Linger, Stopping, Times};
 use crate::wiring::{End, Pipeline, ReceiverThread, Thread};
 use lastdrop_engine::ring::LaneSeal;
-use lastdrop_engine::stop::{Drained, Patience, Running, Sealed};
+use lastdrop_engine::stop::{Drained, Lane, Patience, Running, Sealed, ShortReason};
 use lastdrop_transport::{receive, shipper};
 use mio::{Events, Poll, Token};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1};
@@ -198,7 +198,7 @@ impl Supervisor {
         #[cfg(feature = "planted-faults")]
         crate::faults::stopping();
 
-        let Pipeline { running, mut receivers, workers, mut shipper, ledgers, own } = pipeline;
+        let Pipeline { running, mut receivers, mut workers, mut shipper, ledgers, own } = pipeline;
         let mut stopping = Stopping::new(times, linger, ledgers.clients());
         if let Linger::Silence(silence) = linger {
             info!("listening for the last words of clients, until they are silent for {silence:?}");
@@ -207,6 +207,7 @@ impl Supervisor {
             own.stop(self.child_ended);
         }
         let mut drain = Drain::Running(running);
+        let mut worker_gone = false;
         let mut panicked = Vec::new();
         if self.panicked {
             panicked.push("main".to_owned());
@@ -235,6 +236,7 @@ impl Supervisor {
                 Action::Finish => {
                     if let Some(drained) = std::mem::replace(&mut drain, Drain::Over).settle() {
                         info!(lanes = ?drained.lanes(), "drained");
+                        worker_gone = drained.lanes().iter().any(of_gone_worker);
                         let deadline = times.deadline;
                         shipper.command(shipper::Command::Finish { drained, deadline });
                     }
@@ -242,6 +244,12 @@ impl Supervisor {
                 Action::End(stage) => break stage,
             }
         };
+        // Its epoch goes first; a moment later its thread says how it ended, and rings.
+        let latest = times.deadline + COUNTING;
+        while worker_gone && !workers.iter_mut().any(Thread::has_panicked) {
+            let Some(left) = latest.checked_duration_since(Instant::now()) else { break };
+            self.wait(Some(left));
+        }
         panicked.extend(workers.into_iter().filter_map(panicked_name));
         let shipper_name = shipper.thread.name();
         let ending = match shipper.thread.end() {
@@ -342,6 +350,12 @@ fn take_seals(receivers: Vec<ReceiverThread>, panicked: &mut Vec<String>) -> Vec
         }
     }
     seals
+}
+
+/// Whether the worker of a lane has left before it had applied all: by a panic, for it leaves in no
+/// other way.
+fn of_gone_worker(lane: &Lane) -> bool {
+    matches!(lane, Lane::Short { reason: ShortReason::WorkerGone, .. })
 }
 
 /// The name of a thread if it has panicked.

@@ -395,6 +395,11 @@ impl<T> Thread<T> {
         !matches!(self.end, End::NotYet)
     }
 
+    /// Whether the thread has ended by a panic.
+    pub(crate) fn has_panicked(&mut self) -> bool {
+        self.has_ended() && matches!(self.end, End::Panic)
+    }
+
     /// How the thread has ended by now.
     pub(crate) fn end(mut self) -> End<T> {
         self.has_ended();

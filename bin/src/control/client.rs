@@ -21,8 +21,9 @@ const EXIT_FAILED: u8 = 1;
 /// Longest answer in bytes.
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
 
-/// Time beyond what the agent was given that its answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time beyond what the agent was given that its answer may take: its threads are waited for three
+/// times, four seconds each, before it says that they don't answer.
+const PATIENCE: Duration = Duration::from_secs(13);
 
 /// Runs `lastdrop status`.
 pub(crate) fn status(command: cli::Status) -> u8 {
@@ -147,13 +148,19 @@ fn listed(paths: &[PathBuf]) -> String {
 }
 
 fn exchange(mut stream: &UnixStream, request: &str, patience: Duration) -> io::Result<Value> {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
     stream.set_read_timeout(Some(patience + PATIENCE))?;
-    stream.write_all(request.as_bytes())?;
-    stream.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
-    match stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer) {
-        // An agent that closes without a look at the question resets the connection.
-        Err(why) if why.kind() != io::ErrorKind::ConnectionReset => return Err(why),
+    let asked = stream.write_all(request.as_bytes());
+    let exchanged = asked
+        .and_then(|()| stream.shutdown(Shutdown::Write))
+        .and_then(|()| stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer));
+    match exchanged {
+        // An agent that closes without a look at the question breaks the connection, before it is
+        // whole or after.
+        Err(why) if !matches!(why.kind(), BrokenPipe | ConnectionReset | NotConnected) => {
+            return Err(why);
+        }
         _ => {}
     }
     if answer.is_empty() {
@@ -174,4 +181,30 @@ fn put_out(page: &str) {
     }
     // A reader that has seen enough (`| head`) is no failure, and nobody else can be told.
     let _ = io::stdout().write_all(plain.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wherever in the exchange the agent closes, what is told is the same, and helps.
+    #[test]
+    fn an_agent_that_closes_without_a_look_is_busy() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        let closed = exchange(&ours, "status\n", Duration::ZERO).unwrap_err();
+
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let asker = std::thread::spawn(move || exchange(&ours, "status\n", Duration::ZERO));
+        // What was asked lies unread when this closes: a reset, not an end.
+        while rustix::io::ioctl_fionread(&theirs).unwrap() == 0 {
+            std::thread::yield_now();
+        }
+        drop(theirs);
+        let reset = asker.join().unwrap().unwrap_err();
+
+        for why in [closed, reset] {
+            assert_eq!(why.to_string(), "the agent is busy, or ended while it was asked");
+        }
+    }
 }

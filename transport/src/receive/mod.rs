@@ -179,7 +179,6 @@ impl Receiver {
             match self.commands.pop() {
                 Ok(Command::Flush(number)) => {
                     self.flush(number);
-                    self.publish();
                     // One wake-up may stand for several commands.
                     continue;
                 }
@@ -270,8 +269,10 @@ impl Receiver {
         }
     }
 
-    /// Puts a mark into every lane, after all that was received and the count of it.
+    /// Puts a mark into every lane, after all that was received and the count of it: whoever has seen
+    /// the mark's effect reads counters that are at least as new.
     fn mark(&mut self, mark: Mark) {
+        self.publish();
         for index in 0..self.lanes.len() {
             let datagrams = self.lanes.get(index).map_or(0, |lane| lane.received);
             self.mark_lane(index, Mark::Received { datagrams });
