@@ -211,11 +211,16 @@ impl Target {
         Ok(Self { name: name.to_owned(), ..target })
     }
 
-    /// True if the program is there.
+    /// True if the program is there, and what the peers' folder should hold of its arguments: a
+    /// script, where the program is its interpreter.
     #[must_use]
     pub fn is_installed(&self, place: &Place) -> bool {
         let program = place.fill(&self.command[0]);
         let found = |path: &Path| path.is_file();
+        let installed = |word: &&String| word.starts_with("{peers}");
+        if !self.command.iter().filter(installed).all(|word| found(Path::new(&place.fill(word)))) {
+            return false;
+        }
         if program.contains('/') {
             return found(Path::new(&program));
         }
@@ -311,6 +316,16 @@ mod tests {
         }
         assert_eq!(targets[0].name, "lastdrop");
         assert!(targets[0].is_installed(&place()));
+    }
+
+    /// An interpreter that is there is no server yet.
+    #[test]
+    fn a_script_that_is_missing_is_a_server_that_is_missing() {
+        let mut target = Target::find("statsd").unwrap();
+        target.command = ["sh", "{folder}/made.at.start"].map(str::to_owned).to_vec();
+        assert!(target.is_installed(&place()));
+        target.command.push("{peers}/nobody/installs/this.js".to_owned());
+        assert!(!target.is_installed(&place()));
     }
 
     #[test]
