@@ -83,10 +83,8 @@ impl Aggregates {
     #[inline(never)]
     fn begin_value(&mut self, sample: &Sample<'_>) -> &mut Value {
         let value = Value::new(sample.kind, sample.stamp);
-        match self {
-            Self::Nothing => *self = Self::Value(value),
-            _ => *self = Self::of(Some(value), mem::take(self).into_parts().1),
-        }
+        let (_, sketch) = mem::take(self).into_parts();
+        *self = Self::of(Some(value), sketch);
         self.value().unwrap_or_else(|| unreachable!("put there above"))
     }
 
