@@ -12,16 +12,16 @@ use rustix::process::Signal;
 use crate::harness::{Agent, Ended, Setup, holds_no_key, intake, same_count, send, wait_for};
 
 /// Time of the stop; what never heals uses all of it.
-const STOP: Duration = Duration::from_secs(3);
+const STOP: Duration = Duration::from_secs(8);
 
-/// What a stop may take beyond its time.
-const OVERTIME: Duration = Duration::from_millis(500);
+/// What a stop may take beyond its time, on a machine that all rows share.
+const OVERTIME: Duration = Duration::from_secs(2);
 
 /// Most memory that an agent may ever have used: a debug build with nothing to hold but one payload.
 const MEMORY_KIB_MAX: u64 = 48 * 1024;
 
 /// Processor time that a stop may take: a twentieth of its length, and what it takes to do its work.
-const CPU_MAX: Duration = Duration::from_millis(150 + 100);
+const CPU_MAX: Duration = Duration::from_millis(400 + 100);
 
 /// The length of a clock tick in `/proc` on Linux.
 const TICK: Duration = Duration::from_millis(10);
@@ -119,8 +119,10 @@ impl Row {
         let (sick, healthy) = (self.sick(), intake(""));
         let setup = Setup::run(&sick)
             .env("DD_ADDITIONAL_ENDPOINTS", format!(r#"{{"{}":["another"]}}"#, healthy.url()))
-            .env("DD_FORWARDER_TIMEOUT", "1")
+            .env("DD_FORWARDER_TIMEOUT", "3")
             .env("DD_FORWARDER_BACKOFF_BASE", "0.05")
+            // A zero for a slot that ends meanwhile would be a second payload.
+            .env("DD_DOGSTATSD_EXPIRY_SECONDS", "0")
             .env("DD_LOG_LEVEL", "trace")
             .env("LASTDROP_STOP_TIMEOUT", format!("{}s", STOP.as_secs()));
         let setup = match self.url {
@@ -168,7 +170,10 @@ impl Row {
             }
             End::Left(causes) => {
                 let left: u64 = causes.iter().map(|cause| by("left", cause)).sum();
-                assert_eq!(left, 1, "{place}");
+                // A request whose answer the deadline cut off may have been taken.
+                let answers = causes.iter().any(|cause| cause.starts_with("status_"));
+                let cut_off = if answers { by("unknown", "deadline") } else { 0 };
+                assert_eq!(left + cut_off, 1, "{place}");
                 assert_eq!(sick.totals().accepted_requests, 0, "{place}");
             }
             // The last try may have been cut off by the deadline instead.
@@ -213,21 +218,14 @@ fn stop(agent: Agent) -> (Ended, Cost) {
     (agent.end(), cost)
 }
 
-/// Checks all rows, a few at a time.
+/// Checks all rows side by side: most of the time goes by waiting for a bucket or a deadline.
 fn check_all(phase: Phase) {
     let rows = rows();
-    let at_once = match phase {
-        // Most of the time goes by waiting for the bucket to close.
-        Phase::Running => rows.len(),
-        Phase::Stopping => 4,
-    };
-    for some in rows.chunks(at_once) {
-        thread::scope(|scope| {
-            for row in some {
-                scope.spawn(|| row.check(phase));
-            }
-        });
-    }
+    thread::scope(|scope| {
+        for row in &rows {
+            scope.spawn(|| row.check(phase));
+        }
+    });
 }
 
 #[test]
