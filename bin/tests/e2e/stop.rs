@@ -39,10 +39,9 @@ fn the_payloads_of_the_last_flush_go_out_at_once() {
     let intake = intake("silent*1000");
     let setup = Setup::run(&intake).env("DD_SERIALIZER_MAX_SERIES_POINTS_PER_PAYLOAD", "10");
     let agent = setup.args(&["--stop-timeout=4s"]).start();
-    let target = agent.udp_target();
-    for context in 0..40 {
-        send(&target, &[&format!("at.once:1|c|#context:{context}")]);
-    }
+    // One datagram lies in one slot.
+    let lines: Vec<_> = (0..40).map(|context| format!("at.once:1|c|#context:{context}")).collect();
+    send(&agent.udp_target(), &[&lines.join("\n")]);
     let ended = agent.stop();
     assert_eq!(ended.count("/endpoints/0/unknown/deadline/payloads"), 4, "{ended}");
     assert_eq!((intake.totals().requests, intake.totals().connections), (4, 4), "{ended}");
