@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use support::port::free_port;
 use support::{KEY, PATIENCE, lastdrop};
 
 /// An agent with a control socket and a port of its own, ended with the test.
@@ -24,7 +25,7 @@ impl Agent {
     fn start(name: &str, variables: &[(&str, &str)]) -> Self {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let socket = folder.join(format!("{name}-{}.sock", std::process::id()));
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let process = lastdrop(&["run", "--linger=0", "--bind-host=127.0.0.1"])
             .arg(format!("--dogstatsd-port={port}"))
             .arg(format!("--control-socket={}", socket.display()))

@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::net::TcpListener;
 use std::process::Output;
 use std::time::Instant;
+use support::port::free_port;
 use support::{KEY, PATIENCE, Request, lastdrop};
 
 /// What a job of Cloud Run finds in its environment.
@@ -21,7 +22,7 @@ fn init(variables: &[(&str, &str)], status: u8) -> Output {
     let script = format!(
         "printf 'page.views:3|c\\npage.time:4|d' > /dev/udp/127.0.0.1/$DD_DOGSTATSD_PORT; exit {status}"
     );
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     lastdrop(&["init", "--", "bash", "-c", &script])
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("DD_DOGSTATSD_PORT", port.to_string())

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use support::PATIENCE;
+use support::port::free_port;
 
 /// The program around a command, given to `outer`, which is to run it.
 fn wrapped(outer: &[&str], command: &[&str]) -> Command {
@@ -22,7 +23,7 @@ fn wrapped(outer: &[&str], command: &[&str]) -> Command {
 
 /// Puts a command into the environment of the tests, on a port of its own.
 fn surround(command: &mut Command, inner: &Command) {
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     command
         .env_clear()
         .envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))))

@@ -1,11 +1,10 @@
 //! Starts intakes and agents, collects what they say, and lets none of them outlive its test.
 
 use std::io::{Read, Write as _};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +15,8 @@ use lastdrop_lab::sink::{OnFull, Sink, Target};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::port::free_port;
 
 /// Longest time that anything may take; nothing waits for it to pass.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
@@ -64,20 +65,6 @@ pub(crate) fn send(target: &Target, datagrams: &[&str]) {
     for datagram in datagrams {
         let sent = sink.send(&[datagram.as_bytes()]);
         assert!(sent.taken == 1 && sent.error.is_none(), "{target}: {sent:?}");
-    }
-}
-
-/// A port that is free for UDP and TCP now. It lies below those that the kernel hands out by itself,
-/// so only another process that picks as we do could take it in between.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 300).unwrap() * 40;
-    loop {
-        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        let address = ("127.0.0.1", port);
-        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
-            return port;
-        }
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::net::UdpSocket;
 
-use crate::harness::{Agent, Setup, free_port, intake};
+use crate::harness::{Agent, Setup, intake};
+use crate::port::free_port;
 
 /// A sidecar and a wrapper with the same setting: both tell the same in one line, the one ends with
 /// 2, the other passes its command's status on.

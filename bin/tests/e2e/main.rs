@@ -16,6 +16,8 @@ mod key_check;
 mod listening;
 mod matrix;
 mod no_key;
+#[path = "../support/port.rs"]
+mod port;
 mod spool;
 mod stop;
 mod tls;

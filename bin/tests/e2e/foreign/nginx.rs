@@ -5,7 +5,8 @@ use std::path::Path;
 use lastdrop_lab::intake::Intake;
 
 use super::{Server, certificate, find, with_small_payloads};
-use crate::harness::{free_port, intake, send};
+use crate::harness::{intake, send};
+use crate::port::free_port;
 
 /// Contexts; ten make a request.
 const CONTEXTS: usize = 300;

@@ -2,7 +2,8 @@
 //! request leaves before the session stands.
 
 use super::{Server, certificate, find};
-use crate::harness::{Ended, Setup, free_port, intake, send};
+use crate::harness::{Ended, Setup, intake, send};
+use crate::port::free_port;
 
 /// Stops an agent that has one increment for a server that speaks one version of TLS only, and
 /// gives what the server has printed, which is whatever it was sent.

@@ -2,7 +2,8 @@
 //! own.
 
 use super::{Server, find};
-use crate::harness::{Setup, free_port, intake, send};
+use crate::harness::{Setup, intake, send};
+use crate::port::free_port;
 
 /// Adds up the points that it is posted, and says after each request how many there are.
 const SCRIPT: &str = r#"

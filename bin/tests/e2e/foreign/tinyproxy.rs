@@ -3,7 +3,8 @@
 use lastdrop_lab::intake::{Certificate, Intake, IntakeOptions};
 
 use super::{Server, find, with_small_payloads};
-use crate::harness::{Ended, Setup, free_port, holds_no_key, intake, send};
+use crate::harness::{Ended, Setup, holds_no_key, intake, send};
+use crate::port::free_port;
 
 /// Contexts; ten make a request.
 const CONTEXTS: usize = 40;

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::{Server, find};
-use crate::harness::{Setup, free_port, intake, send};
+use crate::harness::{Setup, intake, send};
+use crate::port::free_port;
 
 fn start() -> Option<Server> {
     let program = find("victoria-metrics")?;
