@@ -32,7 +32,7 @@ fn a_command_that_outlives_its_grace_is_flushed_and_goes_on() {
 fn the_stop_of_a_command_that_ends_in_time_is_over_before_the_grace() {
     let intake = intake("silent*1000");
     let setup = Setup::init(&intake, &on_term("exit 5")).env("LASTDROP_STOP_TIMEOUT", "10m");
-    let agent = setup.env("LASTDROP_GRACE_PERIOD", "3s").start();
+    let agent = setup.env("LASTDROP_GRACE_PERIOD", "10s").start();
     agent.prints("ready");
     let ended = agent.stop();
     ended.has_code(5);
@@ -44,8 +44,9 @@ fn the_stop_of_a_command_that_ends_in_time_is_over_before_the_grace() {
 /// Nobody has killed it when its grace was over, so nobody was going to.
 #[test]
 fn a_command_that_ends_after_its_grace_has_a_whole_stop() {
-    let intake = intake("503@1s");
-    let setup = Setup::init(&intake, &on_term("sleep 0.3; say last:1\\|c; exit 5"));
+    // For longer than the command takes, and than a stop would have that had no time left.
+    let intake = intake("503@4s");
+    let setup = Setup::init(&intake, &on_term("sleep 2; say last:1\\|c; exit 5"));
     let setup = setup.env("LASTDROP_GRACE_PERIOD", "100ms").env("LASTDROP_STOP_TIMEOUT", "10m");
     let agent = setup.start();
     agent.prints("ready");

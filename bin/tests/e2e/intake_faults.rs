@@ -76,7 +76,7 @@ fn a_slow_intake_gets_all_of_a_slot_that_no_queue_could_hold() {
 #[test]
 fn what_an_intake_that_never_answers_leaves_unencoded_is_counted() {
     let intake = intake("silent*1000000");
-    let (ended, report) = large_slot(&intake, "--stop-timeout=1s");
+    let (ended, report) = large_slot(&intake, "--stop-timeout=5s");
     ended.has_code(0);
     let verdict = (&ended.receipt["balanced"], &ended.receipt["lossless"]);
     assert_eq!(verdict, (&true.into(), &false.into()), "{ended}");

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::thread;
 
 use lastdrop_lab::intake::{Intake, Script};
 
@@ -23,7 +24,7 @@ fn with_spool(intake: &Intake, folder: &Path, key: &str) -> Setup {
         .env("DD_FORWARDER_STORAGE_MAX_SIZE_IN_BYTES", "1000000")
         .env("DD_FORWARDER_STORAGE_PATH", folder)
         .env("DD_LOG_LEVEL", "trace")
-        .env("LASTDROP_STOP_TIMEOUT", "2s")
+        .env("LASTDROP_STOP_TIMEOUT", "5s")
 }
 
 /// Name, mode and content of every file in the spool.
@@ -50,30 +51,36 @@ fn shows_no_key(key: &str, ended: &Ended, folder: &Path) {
 /// For keys of all forms: the first life spools, the second delivers, and neither shows the key.
 #[test]
 fn what_a_stop_could_not_deliver_comes_with_the_next_start() {
-    for key in KEYS {
-        let folder = tempfile::tempdir().unwrap();
-        let intake = intake("503@10m");
-        let agent = with_spool(&intake, folder.path(), key).start();
-        send(&agent.udp_target(), &["spooled:1|c"]);
-        let ended = agent.stop();
-        assert_eq!(ended.count("/endpoints/0/spooled/payloads"), 1, "{ended}");
-        assert_eq!(ended.count("/spool/stored/points"), 1, "{ended}");
-        assert_eq!(ended.receipt["balanced"], true, "{ended}");
-        assert_eq!(ended.receipt["lossless"], false, "{ended}");
-        let [(_, mode, _)] = &files(folder.path())[..] else { panic!("{ended}") };
-        assert_eq!(*mode, 0o600);
-        shows_no_key(key, &ended, folder.path());
+    thread::scope(|scope| {
+        for key in KEYS {
+            scope.spawn(|| spool_and_deliver(key));
+        }
+    });
+}
 
-        intake.set_script(Script::default());
-        let agent = with_spool(&intake, folder.path(), key).start();
-        wait_for(&intake, "the spooled payload", |totals| totals.points > 0);
-        let ended = agent.stop();
-        ended.is_lossless(0);
-        assert_eq!(ended.count("/endpoints/0/restored/payloads"), 1, "{ended}");
-        same_count(intake.totals().count("spooled"), 1);
-        assert!(files(folder.path()).is_empty(), "{ended}");
-        shows_no_key(key, &ended, folder.path());
-    }
+fn spool_and_deliver(key: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let intake = intake("503@10m");
+    let agent = with_spool(&intake, folder.path(), key).start();
+    send(&agent.udp_target(), &["spooled:1|c"]);
+    let ended = agent.stop();
+    assert_eq!(ended.count("/endpoints/0/spooled/payloads"), 1, "{ended}");
+    assert_eq!(ended.count("/spool/stored/points"), 1, "{ended}");
+    assert_eq!(ended.receipt["balanced"], true, "{ended}");
+    assert_eq!(ended.receipt["lossless"], false, "{ended}");
+    let [(_, mode, _)] = &files(folder.path())[..] else { panic!("{ended}") };
+    assert_eq!(*mode, 0o600);
+    shows_no_key(key, &ended, folder.path());
+
+    intake.set_script(Script::default());
+    let agent = with_spool(&intake, folder.path(), key).start();
+    wait_for(&intake, "the spooled payload", |totals| totals.points > 0);
+    let ended = agent.stop();
+    ended.is_lossless(0);
+    assert_eq!(ended.count("/endpoints/0/restored/payloads"), 1, "{ended}");
+    same_count(intake.totals().count("spooled"), 1);
+    assert!(files(folder.path()).is_empty(), "{ended}");
+    shows_no_key(key, &ended, folder.path());
 }
 
 /// The disk takes nothing: that is said and counted, and the agent ends as it would have.

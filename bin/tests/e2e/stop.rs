@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use lastdrop_lab::load::{self, LoadOptions};
 use rustix::process::Signal;
@@ -19,18 +20,29 @@ fn everything_sent_before_sigterm_is_accepted() {
     arrived(&intake, &report);
 }
 
-/// SIGTERM reaches all containers of a task at once: the agent hears the others out.
+/// SIGTERM reaches all containers of a task at once: the agent hears the others out. A client that
+/// stands still itself for as long as the agent listens is none of those, so it has another try.
 #[test]
 fn what_a_client_sends_in_the_two_seconds_after_sigterm_is_accepted() {
-    let intake = intake("");
-    let agent = Setup::run(&intake).without("LASTDROP_LINGER").start();
-    let load = increments(agent.udp_target(), 500);
-    agent.signal(Signal::TERM);
-    let report =
-        load::run(&LoadOptions { rate: Some(load::Rate::Datagrams(250.0)), ..load }).unwrap();
-    assert_eq!(report.datagrams, 500);
-    agent.end().is_lossless(0);
-    arrived(&intake, &report);
+    for _ in 0..10 {
+        let intake = intake("");
+        let setup = Setup::run(&intake).without("LASTDROP_LINGER");
+        let agent = setup.args(&["--stop-timeout=30s"]).start();
+        let load = increments(agent.udp_target(), 500);
+        let began = Instant::now();
+        agent.signal(Signal::TERM);
+        let report =
+            load::run(&LoadOptions { rate: Some(load::Rate::Datagrams(250.0)), ..load }).unwrap();
+        assert_eq!(report.datagrams + report.failed.datagrams, 500);
+        // Of 2 s of sending and 2 s of silence: no gap was as long as the silence.
+        if began.elapsed() < Duration::from_millis(3_500) {
+            assert_eq!(report.datagrams, 500);
+            agent.end().is_lossless(0);
+            arrived(&intake, &report);
+            return;
+        }
+    }
+    panic!("the client stood still in every try");
 }
 
 /// As many payloads as connections, and an intake that answers none of them: nobody waits in line.
@@ -111,6 +123,8 @@ fn a_second_sigterm_ends_the_stop_at_once() {
     send(&agent.udp_target(), &["left:1|c"]);
     agent.signal(Signal::TERM);
     wait_for(&intake, "the last payload", |totals| totals.requests > 0);
+    // A slot's end may have sent it before: it is the delivery that the second signal shall end.
+    agent.says("drained");
     let ended = agent.stop();
     ended.has_code(3);
     assert_eq!(ended.receipt["lossless"], false, "{ended}");

@@ -1,6 +1,8 @@
 //! `openssl s_server` as the other side of TLS: which versions are spoken, and that nothing of a
 //! request leaves before the session stands.
 
+use std::thread;
+
 use super::{Server, certificate, find};
 use crate::harness::{Ended, Setup, intake, send};
 use crate::port::free_port;
@@ -23,27 +25,42 @@ fn meet(version: &str, min: &str) -> Option<(Ended, String)> {
         .env("DD_DD_URL", format!("https://localhost:{port}"))
         .env("DD_MIN_TLS_VERSION", min)
         .env("LASTDROP_CA_FILE", server.folder.path().join("cert.pem"))
-        .env("LASTDROP_STOP_TIMEOUT", "2s")
+        .env("LASTDROP_STOP_TIMEOUT", "5s")
         .start();
     send(&agent.udp_target(), &["foreign.openssl:1|c"]);
     let ended = agent.stop();
     Some((ended, server.output()))
 }
 
+/// Meets servers side by side, each given as its version and the agent's minimum; hands what came of
+/// each to `check`.
+fn meet_all(pairs: [(&str, &str); 3], check: impl Fn(&str, &Ended, &str) + Sync) {
+    thread::scope(|scope| {
+        for (version, min) in pairs {
+            let check = &check;
+            scope.spawn(move || {
+                if let Some((ended, printed)) = meet(version, min) {
+                    check(version, &ended, &printed);
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn versions_from_the_minimum_on_are_spoken() {
-    for (version, min) in [("-tls1_2", "tlsv1.2"), ("-tls1_3", "tlsv1.2"), ("-tls1_3", "tlsv1.3")] {
-        let Some((ended, printed)) = meet(version, min) else { return };
+    let pairs = [("-tls1_2", "tlsv1.2"), ("-tls1_3", "tlsv1.2"), ("-tls1_3", "tlsv1.3")];
+    meet_all(pairs, |version, ended, printed| {
         assert!(printed.contains("POST /api/v2/series HTTP/1.1"), "{version}: {printed}\n{ended}");
         assert_eq!(ended.count("/endpoints/0/unknown/deadline/payloads"), 1, "{ended}");
-    }
+    });
 }
 
 #[test]
 fn versions_below_the_minimum_get_no_byte_of_a_request() {
-    for (version, min) in [("-tls1_1", "tlsv1.2"), ("-tls1_1", "tlsv1.0"), ("-tls1_2", "tlsv1.3")] {
-        let Some((ended, printed)) = meet(version, min) else { return };
+    let pairs = [("-tls1_1", "tlsv1.2"), ("-tls1_1", "tlsv1.0"), ("-tls1_2", "tlsv1.3")];
+    meet_all(pairs, |version, ended, printed| {
         assert!(!printed.contains("POST"), "{version}: {printed}");
         assert_eq!(ended.count("/endpoints/0/left/tls/payloads"), 1, "{version}: {ended}");
-    }
+    });
 }

@@ -68,7 +68,7 @@ fn everything_comes_through_a_tunnel_with_a_password_that_nothing_prints() {
             .env("LASTDROP_CA_FILE", ca)
             .env("DD_PROXY_HTTPS", proxy_url(&proxy, user))
             .env("DD_LOG_LEVEL", "trace")
-            .env("LASTDROP_STOP_TIMEOUT", "2s")
+            .env("LASTDROP_STOP_TIMEOUT", "5s")
     };
     let ended = deliver(through(""));
     let left = ended.count("/endpoints/0/left/proxy/payloads");
