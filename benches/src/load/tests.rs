@@ -4,8 +4,11 @@ use super::*;
 use crate::sink::BATCH_MAX;
 
 use std::collections::BTreeSet;
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixListener};
+
+/// Nobody listens on the discard port.
+const CLOSED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 
 /// What a receiver finds, read by splitting text: nothing of the generator's own bookkeeping.
 #[derive(Debug, Default, PartialEq)]
@@ -130,8 +133,7 @@ fn the_report_of_unix_stream_load_is_what_a_receiver_finds() {
 /// With nobody on the port some sends fail; sent and failed add up to what was tried.
 #[test]
 fn refused_sends_are_counted_apart() {
-    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let report = run(&LoadOptions::new(Target::Udp(closed), Length::Datagrams(1_000))).unwrap();
+    let report = run(&LoadOptions::new(Target::Udp(CLOSED), Length::Datagrams(1_000))).unwrap();
     assert!(report.failed.datagrams > 0, "{report:?}");
     assert_eq!(report.datagrams + report.failed.datagrams, 1_000);
     assert_eq!(report.failed.errors.values().sum::<u64>(), report.failed.datagrams);
@@ -141,9 +143,8 @@ fn refused_sends_are_counted_apart() {
 /// Neither failures nor the block's end, which cut a call short, take anything off what is due.
 #[test]
 fn a_batch_is_tried_whole_over_failures_and_the_end_of_the_block() {
-    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let end = Length::Datagrams(0);
-    let options = LoadOptions { messages: 200, ..LoadOptions::new(Target::Udp(closed), end) };
+    let options = LoadOptions { messages: 200, ..LoadOptions::new(Target::Udp(CLOSED), end) };
     let block = Arc::new(Block::build(&options, 0));
     let mut sender = Sender::new(&options, 0, Arc::clone(&block)).unwrap();
     let stage = Stage::of(end, 0, 0, 1, &options.interrupt);
@@ -215,7 +216,7 @@ fn a_broken_stream_ends_the_run() {
 
 #[test]
 fn the_same_seed_gives_the_same_datagrams() {
-    let target = || Target::Udp(([127, 0, 0, 1], 9).into());
+    let target = || Target::Udp(CLOSED);
     let datagrams = |options: &LoadOptions, sender| {
         let block = Block::build(options, sender);
         block.from(0).map(<[u8]>::to_vec).collect::<Vec<_>>()
@@ -231,7 +232,7 @@ fn the_same_seed_gives_the_same_datagrams() {
 #[test]
 fn datagrams_keep_their_bounds() {
     for (messages, datagram_bytes) in [(1, 1_432), (100, 512), (7, 65_000), (100, 1)] {
-        let target = Target::Udp(([127, 0, 0, 1], 9).into());
+        let target = Target::Udp(CLOSED);
         let options = LoadOptions { messages, datagram_bytes, ..wide(target) };
         let block = Block::build(&options, 0);
         for (number, datagram) in block.from(0).enumerate() {
@@ -265,7 +266,7 @@ fn drawn() -> LoadOptions {
         packed_percent: 8,
         messages: 1_000,
         datagram_bytes: 8_192,
-        ..LoadOptions::new(Target::Udp(([127, 0, 0, 1], 9).into()), Length::Datagrams(1))
+        ..LoadOptions::new(Target::Udp(CLOSED), Length::Datagrams(1))
     }
 }
 
