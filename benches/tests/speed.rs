@@ -97,7 +97,7 @@ fn contexts_gives_what_a_message_costs() {
 /// What is sampled while it is flushed is not lost.
 #[test]
 fn flush_gives_the_cost_of_every_format_and_loses_nothing_under_load() {
-    let found = bench("flush --contexts 500 --loaded 2000 --rate 500 --time 6s", &[""]);
+    let found = bench("flush --contexts 500 --loaded 2000 --rate 500 --time 12s", &[""]);
     let of: Vec<_> =
         rows(&found["alone"]).iter().map(|row| row["format"].as_str().unwrap()).collect();
     assert_eq!(of, ["v1", "v2", "v3"]);
@@ -113,7 +113,7 @@ fn flush_gives_the_cost_of_every_format_and_loses_nothing_under_load() {
 /// The first row is the idle agent's.
 #[test]
 fn memory_gives_what_contexts_take() {
-    let found = bench("memory --contexts 400 --time 1s", &[""]);
+    let found = bench("memory --contexts 400 --time 3s", &[""]);
     let of: Vec<_> = rows(&found).iter().map(|row| row["contexts"].as_u64().unwrap()).collect();
     assert_eq!(of, [0, 400]);
     assert!(rows(&found).iter().all(|row| positive(&row["rss_bytes"])), "{found:#}");
@@ -130,7 +130,7 @@ fn start_stands_beside_an_empty_program() {
 
 #[test]
 fn idle_gives_every_thread() {
-    let found = bench("idle --settle 500ms --time 1s", &[""]);
+    let found = bench("idle --settle 2s --time 1s", &[""]);
     let of: Vec<_> =
         rows(&found["threads"]).iter().map(|row| row["name"].as_str().unwrap()).collect();
     for thread in ["receive-0", "work-0", "ship"] {

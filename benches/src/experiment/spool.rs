@@ -40,8 +40,11 @@ pub struct SpoolOptions {
     pub at_once: u32,
 }
 
-/// Time of a stop.
-const STOP_TIMEOUT: &str = "1500ms";
+/// Time of a stop that ends by itself; a loaded machine needs some of it.
+const STOP_TIMEOUT: &str = "5s";
+
+/// Time of a stop that is killed: short, so that many kills meet the spool being written.
+const KILLED_STOP_TIMEOUT: &str = "1500ms";
 
 /// Longest time from SIGTERM to SIGKILL in the first life, in microseconds.
 const KILL_US_MAX: u32 = 1_600_000;
@@ -89,6 +92,13 @@ impl First {
             Self::Killed => "is killed while it stops",
         }
     }
+
+    const fn stop_timeout(self) -> &'static str {
+        match self {
+            Self::Stopped => STOP_TIMEOUT,
+            Self::Killed => KILLED_STOP_TIMEOUT,
+        }
+    }
 }
 
 /// What came of a seed.
@@ -114,16 +124,17 @@ fn one(agent: &Path, seed: u64) -> io::Result<Run> {
         ("DD_FORWARDER_STORAGE_MAX_SIZE_IN_BYTES", "10000000"),
         ("DD_FORWARDER_STORAGE_PATH", &path),
         ("DD_SERIALIZER_MAX_SERIES_PAYLOAD_SIZE", PAYLOAD_BYTES_MAX),
-        ("LASTDROP_STOP_TIMEOUT", STOP_TIMEOUT),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
-    let start = || {
+    let start = |stop_timeout: &str| {
         let setup = Setup::before(Arc::clone(&intake), agent, Transport::UnixDatagram);
-        Sidecar::start(Setup { settings: settings.clone(), ..setup })
+        let mut settings = settings.clone();
+        settings.push(("LASTDROP_STOP_TIMEOUT".to_owned(), stop_timeout.to_owned()));
+        Sidecar::start(Setup { settings, ..setup })
     };
 
-    let mut sidecar = start()?;
+    let mut sidecar = start(first.stop_timeout())?;
     let sent = load::run(&LoadOptions {
         contexts: 1 + random.below(2_000),
         seed,
@@ -141,12 +152,12 @@ fn one(agent: &Path, seed: u64) -> io::Result<Run> {
 
     let latency = Fault::Delay(Duration::from_millis(random.below(30).into()));
     intake.set_script(Script::default().then(latency, Span::Requests(u32::MAX)));
-    let mut sidecar = start()?;
+    let mut sidecar = start(STOP_TIMEOUT)?;
     thread::sleep(Duration::from_micros(random.below(60_000).into()));
     let _ = sidecar.end(Signal::KILL)?;
 
     intake.set_script(Script::default());
-    let mut sidecar = start()?;
+    let mut sidecar = start(STOP_TIMEOUT)?;
     let deadline = Instant::now() + PATIENCE;
     while payloads(folder.path())? > 0 && Instant::now() < deadline {
         thread::sleep(LOOK_EVERY);
