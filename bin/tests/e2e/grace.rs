@@ -1,7 +1,7 @@
 //! The grace between the platform's SIGTERM and its SIGKILL: a stop ends before it does, and a command
 //! that uses it up loses nothing of what it has sent.
 
-use crate::harness::{Setup, intake, same_count, wait_for};
+use crate::harness::{Setup, intake, same_count, unless_stalled, wait_for};
 use rustix::process::Signal;
 
 /// A shell that does this when it is asked to end, and otherwise goes on.
@@ -30,11 +30,13 @@ fn a_command_that_outlives_its_grace_is_flushed_and_goes_on() {
 /// Without its bound the stop would wait for the silent intake for ten minutes.
 #[test]
 fn the_stop_of_a_command_that_ends_in_time_is_over_before_the_grace() {
-    let intake = intake("silent*1000");
-    let setup = Setup::init(&intake, &on_term("exit 5")).env("LASTDROP_STOP_TIMEOUT", "10m");
-    let agent = setup.env("LASTDROP_GRACE_PERIOD", "10s").start();
-    agent.prints("ready");
-    let ended = agent.stop();
+    let (ended, ()) = unless_stalled(|| {
+        let intake = intake("silent*1000");
+        let setup = Setup::init(&intake, &on_term("exit 5")).env("LASTDROP_STOP_TIMEOUT", "10m");
+        let agent = setup.env("LASTDROP_GRACE_PERIOD", "10s").start();
+        agent.prints("ready");
+        (agent.stop(), ())
+    });
     ended.has_code(5);
     assert_eq!(ended.receipt["balanced"], true, "{ended}");
     assert_eq!(ended.receipt["stop"]["stage"], "delivered", "{ended}");

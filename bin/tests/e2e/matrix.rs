@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use lastdrop_lab::intake::{Certificate, Intake, IntakeOptions};
 use rustix::process::Signal;
 
-use crate::harness::{Agent, Ended, Setup, holds_no_key, intake, same_count, send, wait_for};
+use crate::harness::{
+    Agent, Ended, Setup, holds_no_key, intake, same_count, send, unless_stalled, wait_for,
+};
 
 /// Time of the stop; what never heals uses all of it.
 const STOP: Duration = Duration::from_secs(8);
@@ -116,6 +118,20 @@ impl Row {
 
     /// Sends one increment, meets the fault in the given phase, and compares everything.
     fn check(&self, phase: Phase) {
+        let (ended, (cost, sick, healthy)) = unless_stalled(|| self.meet(phase));
+        let place = format!("{:?} {phase:?}: {ended}\n{:#?}", self.script, sick.totals());
+        same_count(healthy.totals().count("matrix"), 1);
+        holds_no_key("the log", &ended.stderr);
+        holds_no_key("the receipt", &ended.receipt.to_string());
+        self.compare(&ended, &sick, &place);
+        let took = Duration::from_millis(ended.count("/stop/took_ms"));
+        assert!(took <= STOP + OVERTIME, "took {took:?}; {place}");
+        assert!(cost.cpu <= CPU_MAX, "{:?} of processor time; {place}", cost.cpu);
+        assert!(cost.memory_kib <= MEMORY_KIB_MAX, "{} KiB; {place}", cost.memory_kib);
+    }
+
+    /// What comes of an agent, what its stop has cost, and both intakes.
+    fn meet(&self, phase: Phase) -> (Ended, (Cost, Intake, Intake)) {
         let (sick, healthy) = (self.sick(), intake(""));
         let setup = Setup::run(&sick)
             .env("DD_ADDITIONAL_ENDPOINTS", format!(r#"{{"{}":["another"]}}"#, healthy.url()))
@@ -139,15 +155,7 @@ impl Row {
             }
         }
         let (ended, cost) = stop(agent);
-        let place = format!("{:?} {phase:?}: {ended}\n{:#?}", self.script, sick.totals());
-        same_count(healthy.totals().count("matrix"), 1);
-        holds_no_key("the log", &ended.stderr);
-        holds_no_key("the receipt", &ended.receipt.to_string());
-        self.compare(&ended, &sick, &place);
-        let took = Duration::from_millis(ended.count("/stop/took_ms"));
-        assert!(took <= STOP + OVERTIME, "took {took:?}; {place}");
-        assert!(cost.cpu <= CPU_MAX, "{:?} of processor time; {place}", cost.cpu);
-        assert!(cost.memory_kib <= MEMORY_KIB_MAX, "{} KiB; {place}", cost.memory_kib);
+        (ended, (cost, sick, healthy))
     }
 
     fn compare(&self, ended: &Ended, sick: &Intake, place: &str) {
@@ -209,13 +217,16 @@ fn stop(agent: Agent) -> (Ended, Cost) {
     let mut last = before;
     agent.signal(Signal::TERM);
     let until = Instant::now() + STOP * 4;
+    let (mut stood_still, mut looked) = (Duration::ZERO, Instant::now());
     // A process that has ended has no memory any more.
     while let Some(now) = cost().filter(|_| Instant::now() < until) {
         last = now;
         thread::sleep(TICK);
+        stood_still = stood_still.max(looked.elapsed());
+        looked = Instant::now();
     }
     let cost = Cost { cpu: last.cpu.saturating_sub(before.cpu), ..last };
-    (agent.end(), cost)
+    (Ended { stood_still, ..agent.end() }, cost)
 }
 
 /// Checks all rows side by side: most of the time goes by waiting for a bucket or a deadline.

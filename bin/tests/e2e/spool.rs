@@ -8,7 +8,7 @@ use std::thread;
 
 use lastdrop_lab::intake::{Intake, Script};
 
-use crate::harness::{Ended, Setup, intake, same_count, send, wait_for};
+use crate::harness::{Ended, Setup, intake, same_count, send, unless_stalled, wait_for};
 
 /// Keys of forms that a careless search or a careless log would let through.
 const KEYS: [&str; 3] = [
@@ -60,10 +60,12 @@ fn what_a_stop_could_not_deliver_comes_with_the_next_start() {
 
 fn spool_and_deliver(key: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let intake = intake("503@10m");
-    let agent = with_spool(&intake, folder.path(), key).start();
-    send(&agent.udp_target(), &["spooled:1|c"]);
-    let ended = agent.stop();
+    let (ended, intake) = unless_stalled(|| {
+        let intake = intake("503@10m");
+        let agent = with_spool(&intake, folder.path(), key).start();
+        send(&agent.udp_target(), &["spooled:1|c"]);
+        (agent.stop(), intake)
+    });
     assert_eq!(ended.count("/endpoints/0/spooled/payloads"), 1, "{ended}");
     assert_eq!(ended.count("/spool/stored/points"), 1, "{ended}");
     assert_eq!(ended.receipt["balanced"], true, "{ended}");

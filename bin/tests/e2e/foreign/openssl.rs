@@ -1,19 +1,19 @@
 //! `openssl s_server` as the other side of TLS: which versions are spoken, and that nothing of a
 //! request leaves before the session stands.
 
+use std::path::Path;
 use std::thread;
 
 use super::{Server, certificate, find};
-use crate::harness::{Ended, Setup, intake, send};
+use crate::harness::{Ended, Setup, intake, send, unless_stalled};
 use crate::port::free_port;
 
 /// Stops an agent that has one increment for a server that speaks one version of TLS only, and
 /// gives what the server has printed, which is whatever it was sent.
-fn meet(version: &str, min: &str) -> Option<(Ended, String)> {
-    let openssl = find("openssl")?;
+fn meet(openssl: &Path, version: &str, min: &str) -> (Ended, String) {
     let port = free_port();
-    let server = Server::start(&openssl, port, |folder, command| {
-        certificate(&openssl, folder);
+    let server = Server::start(openssl, port, |folder, command| {
+        certificate(openssl, folder);
         let accept = format!("127.0.0.1:{port}");
         command.args(["s_server", "-accept", &accept, "-cert", "cert.pem", "-key", "key.pem"]);
         // Old versions are off unless asked for like this. It answers nothing, and ends when its
@@ -29,19 +29,20 @@ fn meet(version: &str, min: &str) -> Option<(Ended, String)> {
         .start();
     send(&agent.udp_target(), &["foreign.openssl:1|c"]);
     let ended = agent.stop();
-    Some((ended, server.output()))
+    (ended, server.output())
 }
 
 /// Meets servers side by side, each given as its version and the agent's minimum; hands what came of
 /// each to `check`.
 fn meet_all(pairs: [(&str, &str); 3], check: impl Fn(&str, &Ended, &str) + Sync) {
+    let Some(openssl) = find("openssl") else { return };
+    let openssl = openssl.as_path();
     thread::scope(|scope| {
         for (version, min) in pairs {
             let check = &check;
             scope.spawn(move || {
-                if let Some((ended, printed)) = meet(version, min) {
-                    check(version, &ended, &printed);
-                }
+                let (ended, printed) = unless_stalled(|| meet(openssl, version, min));
+                check(version, &ended, &printed);
             });
         }
     });
