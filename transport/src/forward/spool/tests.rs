@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -488,36 +487,4 @@ fn a_file_for_an_endpoint_that_is_not_configured_stays() {
     assert_eq!(spool.counters().no_endpoint, 1);
     drop(spool);
     assert_eq!(claim_all(&mut place.open()), [1]);
-}
-
-/// Marks the process in which a file may have two blocks: one or two KiB, as the shell counts.
-const LIMITED: &str = "LASTDROP_TEST_FILES_ARE_LIMITED";
-
-/// The limit on the size of files stands in for a full disk: like that it lets a write begin and
-/// then stops it, and it needs no rights. It binds a whole process, so this test runs itself again
-/// in one of its own.
-#[test]
-fn a_full_disk_costs_what_does_not_fit_and_is_counted() {
-    if std::env::var_os(LIMITED).is_none() {
-        let script = "trap '' XFSZ; ulimit -f 2; exec \"$0\" --exact --test-threads 1 \
-                      forward::spool::tests::a_full_disk_costs_what_does_not_fit_and_is_counted";
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(script).arg(std::env::current_exe().unwrap()).env(LIMITED, "1");
-        let output = command.output().unwrap();
-        let printed = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
-        return;
-    }
-    let mut place = Place::new();
-    let mut spool = place.open();
-    let mut large = undelivered(7);
-    large.payload.body = Bytes::from(vec![b'x'; 5000]);
-    assert_eq!(spool.put(&id(), &large, NOW_S), Fate::GivenUp);
-    assert_eq!(spool.counters().not_stored[&NotStored::NoSpace].points, 7);
-    assert!(place.files().is_empty(), "no part is left behind");
-    assert_eq!(spool.put(&id(), &undelivered(1), NOW_S), Fate::Spooled);
-    assert_eq!(
-        spool.bytes(),
-        u64::try_from(place.files().into_values().next().unwrap().len()).unwrap()
-    );
 }
