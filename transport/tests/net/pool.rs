@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufReader, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Barrier;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use lastdrop_transport::net::{
     Broken, ConnectionUse, Failure, Late, NotSent, Phase, Pool, PoolError, PoolSettings, Sent,
     Target,
 };
+use socket2::{Domain, Socket, Type};
 
 use super::support::{
     ACCEPTED, Client, KEY, Random, Reports, Server, accept_all, post, read_head, read_request, seed,
@@ -316,10 +317,10 @@ fn a_deadline_while_sending_leaves_the_outcome_unknown() {
 
 #[test]
 fn a_closed_port_is_told_with_its_address() {
-    let address = {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        listener.local_addr().unwrap()
-    };
+    // Taken, and not listened on: nobody else can be given the port meanwhile.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
     let failure = Client::new(&format!("http://{address}")).ask(post("x")).unwrap_err();
     let Failure::NotSent(NotSent::Connect(why)) = failure else { panic!("{failure:?}") };
     assert_eq!((why.address, why.kind, why.tried), (address, ErrorKind::ConnectionRefused, 1));

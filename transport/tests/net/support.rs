@@ -24,7 +24,9 @@ pub(crate) struct Client {
     pub(crate) pool: Pool,
     poll: Poll,
     events: Events,
-    /// How far the clock was put forward.
+    /// The clock stands still but for its jumps: a limit is met exactly, on any machine.
+    started: Instant,
+    /// How far it was put forward.
     jumped: Duration,
 }
 
@@ -47,11 +49,17 @@ impl Client {
         };
         change(&mut settings);
         let pool = Pool::new(settings, poll.registry()).unwrap();
-        Self { pool, poll, events: Events::with_capacity(16), jumped: Duration::ZERO }
+        Self {
+            pool,
+            poll,
+            events: Events::with_capacity(16),
+            started: Instant::now(),
+            jumped: Duration::ZERO,
+        }
     }
 
     pub(crate) fn now(&self) -> Instant {
-        Instant::now() + self.jumped
+        self.started + self.jumped
     }
 
     pub(crate) fn send(&mut self, id: u64, request: Request) {
