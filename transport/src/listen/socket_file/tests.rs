@@ -3,31 +3,20 @@
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use tempfile::TempDir;
 
 use super::*;
 
 /// A directory of one test, removed with it.
-pub(in crate::listen) struct Directory(PathBuf);
+pub(in crate::listen) struct Directory(TempDir);
 
 impl Directory {
     pub(in crate::listen) fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("lastdrop-test-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
+        Self(tempfile::tempdir().unwrap())
     }
 
     pub(in crate::listen) fn settings(&self) -> UnixSettings {
-        UnixSettings::new(self.0.join("socket"))
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        UnixSettings::new(self.0.path().join("socket"))
     }
 }
 
@@ -121,7 +110,7 @@ fn what_is_no_socket_is_an_error_and_stays() {
 fn symbolic_link_is_never_followed() {
     let directory = Directory::new();
     let settings = directory.settings();
-    let target = directory.0.join("target");
+    let target = directory.0.path().join("target");
     symlink(&target, &settings.path).unwrap();
     for make in [
         (|_| ()) as fn(&Path),
@@ -141,9 +130,9 @@ fn symbolic_link_is_never_followed() {
 #[test]
 fn path_that_is_too_long_is_named_with_both_lengths() {
     let directory = Directory::new();
-    let base = directory.0.as_os_str().len() + 1;
+    let base = directory.0.path().as_os_str().len() + 1;
     for bytes in 105..=110 {
-        let settings = UnixSettings::new(directory.0.join("s".repeat(bytes - base)));
+        let settings = UnixSettings::new(directory.0.path().join("s".repeat(bytes - base)));
         let bound = bind(&settings, Type::DGRAM).map(drop);
         assert_eq!(bound.is_ok(), bytes <= UNIX_PATH_BYTES_MAX);
         if let Err(error) = bound {
@@ -157,7 +146,7 @@ fn path_that_is_too_long_is_named_with_both_lengths() {
 #[test]
 fn missing_directory_is_named() {
     let directory = Directory::new();
-    let settings = UnixSettings::new(directory.0.join("missing/socket"));
+    let settings = UnixSettings::new(directory.0.path().join("missing/socket"));
     let found = error(&settings);
     assert!(matches!(found, ListenError::Unix { .. }), "{found}");
     assert!(found.to_string().contains("missing/socket"), "{found}");
@@ -185,7 +174,7 @@ fn mode_is_set_on_the_file_that_was_opened_and_on_no_other() {
     let directory = Directory::new();
     let settings = directory.settings();
     let (socket, file) = bind(&settings, Type::DGRAM).unwrap();
-    let victim = directory.0.join("victim");
+    let victim = directory.0.path().join("victim");
     fs::write(&victim, "").unwrap();
     let before = mode(&victim);
     fs::remove_file(&settings.path).unwrap();
