@@ -217,8 +217,9 @@ impl Target {
     pub fn is_installed(&self, place: &Place) -> bool {
         let program = place.fill(&self.command[0]);
         let found = |path: &Path| path.is_file();
-        let installed = |word: &&String| word.starts_with("{peers}");
-        if !self.command.iter().filter(installed).all(|word| found(Path::new(&place.fill(word)))) {
+        let mut installed =
+            self.command.iter().skip(1).filter(|argument| argument.starts_with("{peers}"));
+        if !installed.all(|argument| found(Path::new(&place.fill(argument)))) {
             return false;
         }
         if program.contains('/') {

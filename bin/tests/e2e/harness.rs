@@ -246,10 +246,9 @@ impl Agent {
     #[track_caller]
     pub(crate) fn end(mut self) -> Ended {
         let deadline = Instant::now() + BOUND;
-        let (mut stood_still, mut looked) = (Duration::ZERO, Instant::now());
+        let mut looks = Looks::begin();
         let status = loop {
-            stood_still = stood_still.max(looked.elapsed());
-            looked = Instant::now();
+            looks.look();
             if let Some(status) = self.process.try_wait().unwrap() {
                 break status;
             }
@@ -262,7 +261,7 @@ impl Agent {
             code: status.code(),
             stdout: self.stdout.whole(),
             stderr: self.stderr.whole(),
-            stood_still,
+            stood_still: looks.longest_gap,
             receipt: receipt.map_or(Value::Null, |json| serde_json::from_slice(&json).unwrap()),
         }
     }
@@ -275,6 +274,24 @@ impl Drop for Agent {
             let _ = kill_process_group(self.pid(), Signal::KILL);
             let _ = self.process.wait();
         }
+    }
+}
+
+/// Tells for how long this process stood still while it looked at something again and again.
+pub(crate) struct Looks {
+    last: Instant,
+    /// Longest time between two looks.
+    pub(crate) longest_gap: Duration,
+}
+
+impl Looks {
+    pub(crate) fn begin() -> Self {
+        Self { last: Instant::now(), longest_gap: Duration::ZERO }
+    }
+
+    pub(crate) fn look(&mut self) {
+        self.longest_gap = self.longest_gap.max(self.last.elapsed());
+        self.last = Instant::now();
     }
 }
 

@@ -10,7 +10,7 @@ use lastdrop_lab::intake::{Certificate, Intake, IntakeOptions};
 use rustix::process::Signal;
 
 use crate::harness::{
-    Agent, Ended, Setup, holds_no_key, intake, same_count, send, unless_stalled, wait_for,
+    Agent, Ended, Looks, Setup, holds_no_key, intake, same_count, send, unless_stalled, wait_for,
 };
 
 /// Time of the stop; what never heals uses all of it.
@@ -219,16 +219,15 @@ fn stop(agent: Agent) -> (Ended, Cost) {
     let mut last = before;
     agent.signal(Signal::TERM);
     let until = Instant::now() + STOP * 4;
-    let (mut stood_still, mut looked) = (Duration::ZERO, Instant::now());
+    let mut looks = Looks::begin();
     // A process that has ended has no memory any more.
     while let Some(now) = cost().filter(|_| Instant::now() < until) {
         last = now;
         thread::sleep(TICK);
-        stood_still = stood_still.max(looked.elapsed());
-        looked = Instant::now();
+        looks.look();
     }
     let cost = Cost { cpu: last.cpu.saturating_sub(before.cpu), ..last };
-    (Ended { stood_still, ..agent.end() }, cost)
+    (Ended { stood_still: looks.longest_gap, ..agent.end() }, cost)
 }
 
 /// Checks all rows side by side: most of the time goes by waiting for a bucket or a deadline.
